@@ -1,0 +1,180 @@
+"""A key of the configuration: a dataclass field that carries its meaning, its unit and its range."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from thrifty.errors import BadConfiguration
+
+
+def key(
+    default: Any,
+    meaning: str,
+    *,
+    unit: str = "",
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+    words: tuple[str, ...] = (),
+    default_shown: str = "",
+) -> Any:
+    """A field with what `thrifty keys` prints and what `check` enforces.
+
+    `words` are the only strings allowed where the type admits strings beside numbers; `default_shown` replaces a default
+    of None that stands for "worked out from other keys".
+    """
+    metadata = {
+        "meaning": meaning,
+        "unit": unit,
+        "range": (above, at_least, below, at_most),
+        "words": words,
+        "default_shown": default_shown,
+    }
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def allowed_range(metadata: Any) -> str:
+    """The range of a key in words: `above 0, below 1`; empty where there is none."""
+    above, at_least, below, at_most = metadata.get("range", (None,) * 4)
+    parts = [
+        f"{word} {bound:g}"
+        for word, bound in (("above", above), ("at least", at_least), ("below", below), ("at most", at_most))
+        if bound is not None
+    ]
+    words = metadata.get("words", ())
+    text = ", ".join(parts)
+    if words:
+        text = " or ".join([text, *words])
+    return text
+
+
+def check(node: Any, path: str = "") -> None:
+    """Hold every key of a tree of dataclasses to its range.
+
+    Raises:
+        BadConfiguration: at the first key outside it, naming the key, the value and what is allowed.
+    """
+    for item in dataclasses.fields(node):
+        value = getattr(node, item.name)
+        name = f"{path}{item.name}"
+        if dataclasses.is_dataclass(value):
+            check(value, f"{name}.")
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            if not _within(one, item.metadata):
+                allowed = allowed_range(item.metadata)
+                raise BadConfiguration(f"{name}={one}: must be {allowed or 'a finite number'}; see `thrifty keys {name}`")
+        own = getattr(node, "NAME", None)
+        if item.name == "name" and own is not None and value != own:
+            raise BadConfiguration(f"{name}={value}: is set by the choice; write {path.rstrip('.')}={value} instead")
+    extra: Callable[[str], None] | None = getattr(node, "check", None)
+    if extra is not None:
+        extra(path)
+
+
+def _within(value: Any, metadata: Any) -> bool:
+    words = metadata.get("words", ())
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return not words or value in words
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return True
+    if not math.isfinite(value):
+        return False
+    above, at_least, below, at_most = metadata.get("range", (None,) * 4)
+    return (
+        (above is None or value > above)
+        and (at_least is None or value >= at_least)
+        and (below is None or value < below)
+        and (at_most is None or value <= at_most)
+    )
+
+
+@dataclass(frozen=True)
+class Key:
+    """One row of `thrifty keys`."""
+
+    name: str
+    """Dotted path as written on the command line."""
+    type: str
+    unit: str
+    default: str
+    allowed: str
+    meaning: str
+    choice: str = ""
+    """The choice the key belongs to, as `optimizer=adam`; empty where it always exists."""
+
+
+def keys_of(node: type, path: str = "", choice: str = "") -> Iterator[Key]:
+    """The leaf keys of a dataclass and of the dataclasses inside it, in order of declaration."""
+    hints = typing.get_type_hints(node)
+    for item in dataclasses.fields(node):
+        hint = hints[item.name]
+        if dataclasses.is_dataclass(hint):
+            yield from keys_of(typing.cast(type, hint), f"{path}{item.name}.", choice)
+            continue
+        yield Key(
+            name=f"{path}{item.name}",
+            type=_type_name(hint),
+            unit=item.metadata.get("unit", ""),
+            default=item.metadata.get("default_shown") or show(_default(item)),
+            allowed=_allowed(hint, item.metadata),
+            meaning=item.metadata.get("meaning", ""),
+            choice=choice,
+        )
+
+
+def show(value: Any) -> str:
+    """A value as it is written on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ",".join(show(one) for one in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _default(item: dataclasses.Field[Any]) -> Any:
+    if item.default_factory is not dataclasses.MISSING:
+        return item.default_factory()
+    return None if item.default is dataclasses.MISSING else item.default
+
+
+def _parts(hint: Any) -> list[Any]:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return [one for one in typing.get_args(hint) if one is not type(None)]
+    return [hint]
+
+
+_WORDS: dict[Any, str] = {int: "whole number", float: "number", str: "text", bool: "true or false", Any: "text or list of texts"}
+
+
+def _type_name(hint: Any) -> str:
+    names = []
+    for one in _parts(hint):
+        if typing.get_origin(one) is list:
+            names.append(f"list of {_WORDS[typing.get_args(one)[0]]}s")
+        elif isinstance(one, type) and issubclass(one, Enum):
+            names.append("choice")
+        else:
+            names.append(_WORDS[one])
+    return " or ".join(names)
+
+
+def _allowed(hint: Any, metadata: Any) -> str:
+    for one in _parts(hint):
+        if isinstance(one, type) and issubclass(one, Enum):
+            return ", ".join(one.__members__)
+    return allowed_range(metadata)

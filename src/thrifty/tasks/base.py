@@ -1,0 +1,108 @@
+"""What every task gives: data in three splits, a loss, scores for each example, and predictions for new data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thrifty.config.choices import Architecture
+from thrifty.config.choices import Task as TaskConfig
+from thrifty.measure.statistics import Interval
+
+SPLITS = ("train", "validation", "test")
+
+
+class Data(ABC):
+    """A task's examples, read, split and ready to be drawn from.
+
+    Examples of a split are numbered from 0; `batch` takes *draws*: example + examples in the split * epoch, so that a task
+    may show an example differently in each epoch (a text shifts its windows) while staying a pure function of the draw.
+    """
+
+    deciding: str
+    """Name of the deciding metric."""
+    sizes: dict[str, int]
+    """Examples in each split."""
+    shape: dict[str, int]
+    """What an architecture must know of the data: `vocabulary`, or `inputs` and `outputs`."""
+    fingerprint: str
+    """sha256 of the data as read, in hex."""
+    about: list[str]
+    """Sentences for the reader of the summary: what was read, dropped, treated how."""
+    flags: list[str]
+    """Flags for the record."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> None:
+        """Put what `batch` reads on the device, where it fits."""
+
+    @abstractmethod
+    def batch(self, split: str, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of the drawn examples, on the device.
+
+        Args:
+            draws: int64 of any shape; its dimensions lead those of both results.
+        """
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Mean loss over a batch, in nats (classification, text) or standardised squared units (regression)."""
+
+    @abstractmethod
+    def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """One number an example, for each quantity the metrics need; the first dimension of each is the batch's."""
+
+    @abstractmethod
+    def summarise(self, scores: dict[str, np.ndarray]) -> dict[str, Interval]:
+        """Metrics of a split, by their names in the contract, from the scores of its examples; always has `loss`."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What prediction needs beside the weights, as JSON can hold it."""
+
+
+class Task(ABC):
+    """One value of the `task` group."""
+
+    predicts: ClassVar[str]
+    """What `thrifty predict` takes and gives, in a few words."""
+
+    def __init__(self, config: TaskConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def prepare(self, architecture: Architecture) -> Data:
+        """Read and split the data.
+
+        Raises:
+            BadData: a file that is missing, empty or unusable; the message names file, row and column where there are any.
+        """
+
+    @classmethod
+    @abstractmethod
+    def predict(
+        cls,
+        state: dict[str, Any],
+        model: Callable[[Tensor], Tensor],
+        given: str,
+        output: Path | None,
+        options: dict[str, Any],
+    ) -> str:
+        """Predictions for new data.
+
+        Args:
+            state: what `Data.state` gave when the model was trained.
+            model: inputs of a batch -> outputs of a batch, under the run's precision.
+            given: a file, or for text a prompt.
+            output: where to write; None returns the result to be printed.
+            options: of the command line: `batch_size`, and for text `length`, `temperature`, `seed`.
+
+        Returns:
+            What to print: the predictions, or one line that says where they are.
+        """
