@@ -1,0 +1,32 @@
+"""A funnel of fully connected layers: y = f(XW + b), over and over."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from thrifty.config.choices import Mlp
+
+
+def build(config: Mlp, shape: dict[str, int], dropout: float) -> nn.Module:
+    """A model with fresh weights on torch's default device: (batch, inputs) -> (batch, outputs).
+
+    The outputs are logits, or predictions of a regression: the sigmoid and the softmax lie in the loss, where they cannot
+    overflow.
+
+    Args:
+        config: `widths` is resolved.
+        shape: `inputs` and `outputs`.
+        dropout: share of the hidden activations dropped while training.
+    """
+    assert config.widths is not None
+    model = nn.Sequential()
+    inputs = shape["inputs"]
+    for number, width in enumerate(config.widths, start=1):
+        # Layers have names because numbers would shift with dropout, and with them the keys of the saved weights.
+        model.add_module(f"hidden{number}", nn.Linear(inputs, width))
+        model.add_module(f"relu{number}", nn.ReLU())
+        if dropout:
+            model.add_module(f"dropout{number}", nn.Dropout(dropout))
+        inputs = width
+    model.add_module("output", nn.Linear(inputs, shape["outputs"]))
+    return model

@@ -1,0 +1,36 @@
+"""What every precision gives: one context for every forward pass, and the dtype of the weights."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+NOTHING = nullcontext()
+
+
+class Precision(ABC):
+    """A precision as the rest of the program sees it."""
+
+    name: str
+    """As in `precision=NAME`."""
+    matmul_dtype: torch.dtype
+    """What matrix products compute in: which of a device's ceilings applies."""
+
+    def __init__(self, weight_dtype: torch.dtype = torch.float32) -> None:
+        self.weight_dtype = weight_dtype
+        """What the weights are kept in between steps; whoever builds the model casts it."""
+
+    @abstractmethod
+    def context(self, device_type: str) -> AbstractContextManager[Any]:
+        """What a forward pass runs in, be it of training, evaluation, prediction or timing.
+
+        Enter it once for each forward pass: autocast keeps the weights it has cast until it is left, so that in a context
+        around several optimiser steps every step after the first would see old weights.
+        """
+
+    @abstractmethod
+    def unsupported(self, device_type: str) -> str | None:
+        """Why a device (`cpu`, `cuda`, `mps`) cannot run it, in one line with what to do instead; None where it can."""

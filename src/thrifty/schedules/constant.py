@@ -1,0 +1,12 @@
+"""The peak learning rate throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from thrifty.config.choices import Constant
+
+
+def build(config: Constant, steps: int) -> Callable[[int], float]:
+    """Factor on the peak learning rate at a step, counted from 0; of `steps` in all."""
+    return lambda step: 1.0
