@@ -1,0 +1,101 @@
+"""Continue a prompt byte by byte."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thrifty.errors import BadConfiguration, BadData
+
+WITHOUT_A_PROMPT = b"\n"
+"""What the model is shown where the prompt is empty; it is not part of the result."""
+
+
+def continue_prompt(
+    context: int, model: Callable[[Tensor], Tensor], given: str, output: Path | None, options: dict[str, Any]
+) -> str:
+    """The prompt and its continuation, or, where `output` is given, one line that says where they are.
+
+    Args:
+        context: bytes the model can look back.
+        model: bytes (batch, time) -> logits (batch, time, 256).
+        given: a file that holds the prompt, `-` for standard input, or the prompt itself.
+        options: `length` of the continuation in bytes, `temperature` (0 takes the likeliest byte each time), `seed`.
+
+    Raises:
+        BadConfiguration: an option out of its range.
+        BadData: a prompt that cannot be read, or an output that cannot be written.
+    """
+    length, temperature = int(options.get("length", 200)), float(options.get("temperature", 0.8))
+    if length < 0:
+        raise BadConfiguration(f"length={length}: must be at least 0, a number of bytes")
+    if not 0 <= temperature < float("inf"):
+        raise BadConfiguration(f"temperature={temperature:g}: must be at least 0; 0 takes the likeliest byte each time")
+    prompt = read_prompt(given)
+    continuation = generate(model, prompt or WITHOUT_A_PROMPT, context, length, temperature, int(options.get("seed", 0)))
+    # Decoded together: a character may begin in the prompt and end in the continuation.
+    text = (prompt + continuation).decode("utf-8", errors="replace")
+    if output is None:
+        return text
+    _write_whole(output, text.encode("utf-8"))
+    return f"the prompt ({len(prompt)} bytes) and its continuation ({length} bytes) are in {output}"
+
+
+def read_prompt(given: str) -> bytes:
+    """The bytes of a file, of standard input (`-`), or of the string itself."""
+    if given == "-":
+        return sys.stdin.buffer.read()
+    path = Path(given)
+    try:
+        if path.is_file():
+            return path.read_bytes()
+    except PermissionError as error:
+        raise BadData(f"{given}: cannot be read ({error.strerror}); give a readable file, - or the prompt itself") from error
+    except OSError:
+        pass  # such as a name longer than a file's can be: a prompt
+    return given.encode("utf-8", errors="surrogateescape")  # as the command line was decoded
+
+
+def generate(
+    model: Callable[[Tensor], Tensor], prompt: bytes, context: int, length: int, temperature: float, seed: int
+) -> bytes:
+    """`length` bytes that continue a prompt of at least one.
+
+    Args:
+        temperature: divides the logits; 0 takes the likeliest byte each time.
+    """
+    # On the CPU, so that one seed gives one text on every device.
+    generator = torch.Generator().manual_seed(seed)
+    seen = bytearray(prompt)
+    with torch.inference_mode():
+        for _ in range(length):
+            logits = model(torch.tensor([list(seen[-context:])]))[0, -1].double().cpu()
+            if temperature:
+                # The largest logit at 0, so that no temperature makes it infinite.
+                weights = torch.softmax((logits - logits.max()) / temperature, dim=0)
+                seen.append(int(torch.multinomial(weights, 1, generator=generator)))
+            else:
+                seen.append(int(logits.argmax()))
+    return bytes(seen[len(prompt) :])
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write all of a file or leave it as it was."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise BadData(
+            f"{path}: cannot be written ({error.strerror}); give a file in a folder that exists and can be written"
+        ) from error
