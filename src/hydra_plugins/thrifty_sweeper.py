@@ -23,7 +23,9 @@ class ThriftySweeper(Sweeper):
         """Hydra's call before `sweep`; our workers compose for themselves and need none of it."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run every experiment of the grid; returns the exit code of the whole."""
+        """Run every experiment of the grid; returns what became of it."""
+        from rich.console import Console
+
         from thrifty.sweeps.grid import run_grid
 
-        return run_grid(arguments)
+        return run_grid(arguments, Console(stderr=True))

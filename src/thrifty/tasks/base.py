@@ -37,6 +37,8 @@ class Data(ABC):
     """Sentences for the reader of the summary: what was read, dropped, treated how."""
     flags: list[str]
     """Flags for the record."""
+    most_at_once: ClassVar[int] = 16384
+    """Most examples in one forward pass; a larger batch is computed in parts whose gradients are summed."""
 
     @abstractmethod
     def to(self, device: torch.device) -> None:

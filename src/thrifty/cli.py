@@ -1,0 +1,172 @@
+"""The command lines: `python run.py ...` (the same as `thrifty run ...`) and `thrifty COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from thrifty.errors import BadConfiguration, ThriftyError, nearest
+
+_HYDRA_FLAGS = ("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc", "--hydra-help", "--package", "-p", "--resolve",
+                "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--experimental-rerun")  # fmt: skip
+
+
+def run() -> None:
+    """`python run.py`: one experiment, or with -m a grid of them."""
+    _leave(lambda: run_command(sys.argv[1:]))
+
+
+def main() -> None:
+    """`thrifty`: everything else."""
+    _leave(lambda: thrifty_command(sys.argv[1:]))
+
+
+def _leave(command: Callable[[], int]) -> NoReturn:
+    """Run a command and end the process with its exit code; an error is one line on stderr."""
+    try:
+        code = command()
+        sys.stdout.flush()
+    except ThriftyError as error:
+        if os.environ.get("THRIFTY_DEBUG") == "1":
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        code = error.exit_code
+    except BrokenPipeError:  # `thrifty list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        code = 130
+    sys.exit(code)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """One experiment or a grid; returns the exit code."""
+    flags = [one.split("=")[0] for one in arguments if one.startswith("-")]
+    overrides = [one for one in arguments if not one.startswith("-")]
+    if "--help" in flags or "-h" in flags:
+        from thrifty.report.help import run_help
+
+        print(run_help(), end="")
+        return 0
+    if "--version" in flags:
+        from thrifty import __version__
+
+        print(__version__)
+        return 0
+    if any(flag in _HYDRA_FLAGS for flag in flags):
+        return _through_hydra(arguments)
+    for flag in flags:
+        if flag not in ("-m", "--multirun"):
+            known = ("--help", "--multirun", "--version", *_HYDRA_FLAGS)
+            raise BadConfiguration(f"{flag}: there is no such flag{nearest(flag, known)}; settings are written key=value, see --help")
+    if not flags:
+        return _one_experiment(overrides)
+    if any(one.lstrip("+~").startswith("hydra") for one in overrides):
+        return _through_hydra(arguments)
+    return _grid(overrides)
+
+
+def _one_experiment(overrides: list[str]) -> int:
+    from rich.console import Console
+
+    from thrifty.config.compose import compose
+    from thrifty.execution.experiment import run_experiment
+
+    config = compose(overrides)
+    outcome = run_experiment(config, overrides, Path(config.store) / "runs", Console(stderr=True))
+    if outcome.message is not None:
+        sys.stderr.write(f"error: {outcome.message}\n")
+    if outcome.record is not None:
+        from thrifty.report.summary import summary
+
+        Console().print(summary(outcome.record, str(outcome.path)))
+    return outcome.exit_code
+
+
+def _grid(overrides: list[str]) -> int:
+    from rich.console import Console
+
+    from thrifty.report.listing import comparison_table
+    from thrifty.sweeps.grid import run_grid
+
+    result = run_grid(overrides, Console(stderr=True))
+    records = [outcome.record for outcome in result.outcomes if outcome.record is not None]
+    if records:
+        Console().print(comparison_table(records))
+        print(f"\n{len(records)} records in {result.directory}")
+    refused, left = len(result.outcomes) - len(records), result.size - len(result.outcomes)
+    if refused or left:
+        print(f"{refused} refused, {left} not started")
+    return result.exit_code
+
+
+def _through_hydra(arguments: Sequence[str]) -> int:
+    """What Hydra itself answers: --cfg, --info, completion; and -m with another sweeper or launcher than ours."""
+    from thrifty.config.hydra_main import hydra_main
+
+    codes: list[int] = []
+    hydra_main(arguments, lambda overrides: codes.append(_one_experiment(overrides)))
+    return next((code for code in codes if code), 0)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line, with the exit code of a bad configuration."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadConfiguration(f"{message}; see `{self.prog} --help`")
+
+
+def thrifty_command(arguments: Sequence[str]) -> int:
+    """`thrifty COMMAND ...`; returns the exit code."""
+    if arguments and arguments[0] == "run":
+        return run_command(arguments[1:])
+    options = _parser().parse_args(arguments)
+    code: int = options.command(options)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    from thrifty import __version__
+    from thrifty.report import commands
+
+    parser = _Parser(prog="thrifty", description="Measure what makes a neural network cheaper.")
+    parser.add_argument("--version", action="version", version=__version__)
+    names = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    names.add_parser("run", help="run an experiment: the same as `python run.py`", add_help=False)
+
+    one = names.add_parser("list", help="the runs of a store, a line each")
+    one.add_argument("filters", nargs="*", metavar="KEY=VALUE", help="only these, such as optimizer=adam status=ok")
+    one.add_argument("--json", action="store_true", help="whole records, one a line")
+    one.add_argument("--last", type=int, metavar="N", help="only the latest N")
+    one.set_defaults(command=commands.list_runs)
+
+    one = names.add_parser("show", help="one run in full")
+    one.add_argument("run", metavar="RUN", help="a directory, an id, or a unique part of one")
+    one.add_argument("--json", action="store_true", help="the record as it is")
+    one.set_defaults(command=commands.show_run)
+
+    one = names.add_parser("predict", help="predictions of a trained model for new data")
+    one.add_argument("run", metavar="RUN", help="a directory, an id, or a unique part of one")
+    one.add_argument("input", metavar="INPUT", help="a CSV or Parquet file; for text a prompt, a file that holds one, or -")
+    one.add_argument("-o", "--output", type=Path, metavar="OUT", help="where to write; otherwise printed")
+    one.add_argument("--batch-size", type=int, default=1024, metavar="N", help="rows at a time (1024)")
+    one.add_argument("--length", type=int, default=200, metavar="N", help="text: bytes to add (200)")
+    one.add_argument("--temperature", type=float, default=0.8, metavar="T", help="text: 0 takes the likeliest byte (0.8)")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="text: seed of the drawing (0)")
+    one.set_defaults(command=commands.predict)
+
+    one = names.add_parser("keys", help="every key of the configuration, with type, default and meaning")
+    one.add_argument("pattern", nargs="?", default="", help="only keys with this in their name, or of this choice (optimizer=adam)")
+    one.add_argument("--markdown", action="store_true", help="as docs/keys.md has it")
+    one.set_defaults(command=commands.print_keys)
+
+    for name in names.choices:
+        if name != "run":
+            names.choices[name].add_argument("--store", type=Path, default=Path("results"), help="where the runs lie (results)")
+    return parser

@@ -1,0 +1,67 @@
+"""What a run tells while it runs. Workers send these, sinks consume them; neither knows the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """Anything a run tells."""
+
+
+@dataclass(frozen=True)
+class Preparing(Event):
+    """A phase begins that has no steps to count."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Started(Event):
+    """The run has passed every gate and owns its directory."""
+
+    path: str
+    id: str
+    config: dict[str, Any]
+    about: list[str]
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """Where training stands; told a few times a second at most."""
+
+    step: int
+    steps: int
+    seconds: float
+    loss: float
+    samples_per_s: float
+    remaining_s: float
+
+
+@dataclass(frozen=True)
+class HistoryRow(Event):
+    """A point of the run's curves: metric name -> value at `step`."""
+
+    step: int
+    seconds: float
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Finished(Event):
+    """The record is written."""
+
+    path: str
+    record: dict[str, Any]
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Refused(Event):
+    """A gate said no; nothing was written."""
+
+    message: str
+    exit_code: int
+    details: str = field(default="", repr=False)

@@ -1,0 +1,89 @@
+"""Weights as safetensors beside model.json, which says how to build the model and what the bytes must hash to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from thrifty.atomic import write_atomically, write_file_atomically
+from thrifty.errors import BadData
+
+WEIGHTS, MANIFEST = "model.safetensors", "model.json"
+
+
+def save(directory: Path, model: nn.Module, manifest: dict[str, Any]) -> int:
+    """Write the weights and the manifest, weights first.
+
+    Tensors that share memory (tied layers) are written once, under their first name.
+
+    Returns:
+        Bytes of the weights file.
+
+    Raises:
+        BadData: the disk is full or the directory cannot be written; nothing half-written is left.
+    """
+    tensors = {name: one.detach().cpu().contiguous() for name, one in _unshared(model).items()}
+    path = directory / WEIGHTS
+    try:
+        write_file_atomically(path, lambda temporary: save_file(tensors, temporary))
+        manifest = {**manifest, "weights": {"file": WEIGHTS, "sha256": sha256(path), "bytes": path.stat().st_size}}
+        write_atomically(directory / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    except (OSError, SafetensorError) as error:
+        path.unlink(missing_ok=True)
+        raise BadData(f"{path}: the weights cannot be written ({error}); free some space or give another store=DIR") from error
+    return int(manifest["weights"]["bytes"])
+
+
+def load(directory: Path, manifest: dict[str, Any], model: nn.Module, device: torch.device) -> None:
+    """Fill a model built on the meta device with the weights, after holding the file to its hash.
+
+    Raises:
+        BadData: missing, altered or truncated file, or weights of another shape.
+    """
+    path = directory / WEIGHTS
+    if not path.is_file():
+        raise BadData(f"{path}: there is no such file; the run kept no weights, or they were removed")
+    if sha256(path) != manifest["weights"]["sha256"]:
+        raise BadData(f"{path}: the file was altered or truncated (its hash is not the one in {MANIFEST}); train again")
+    tensors = load_file(path, device=str(device))
+    wanted = _unshared(model)
+    shapes = {name: tuple(one.shape) for name, one in wanted.items()}
+    if {name: tuple(one.shape) for name, one in tensors.items()} != shapes:
+        raise BadData(f"{path}: its weights do not fit the model that {MANIFEST} describes")
+    shared = {name: one for name, one in model.state_dict(keep_vars=True).items() if name not in wanted}
+    owners = {id(one): name for name, one in wanted.items()}
+    for name, one in shared.items():
+        tensors[name] = tensors[owners[id(one)]]
+    ties = {name: owners[id(one)] for name, one in shared.items()}
+    model.load_state_dict(tensors, assign=True)
+    _tie_again(model, ties)
+
+
+def _unshared(model: nn.Module) -> dict[str, torch.Tensor]:
+    seen: set[int] = set()
+    kept = {}
+    for name, one in model.state_dict(keep_vars=True).items():
+        if id(one) not in seen:
+            seen.add(id(one))
+            kept[name] = one
+    return kept
+
+
+def _tie_again(model: nn.Module, ties: dict[str, str]) -> None:
+    """`assign=True` makes a parameter of its own for each name; make the tied ones one again."""
+    for name, owner in ties.items():
+        module_name, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(module_name), leaf, model.get_parameter(owner))
+
+
+def sha256(path: Path) -> str:
+    """sha256 of a file in hex, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,34 @@
+"""A model as a function of its inputs, and its scores on a split. Training, evaluation, timing and prediction share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thrifty.precisions.base import Precision
+from thrifty.tasks.base import Data
+
+
+def predictor(model: nn.Module, precision: Precision, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Inputs of a batch -> float32 outputs, in evaluation mode, without gradients, under the run's precision."""
+
+    def predict(inputs: Tensor) -> Tensor:
+        with torch.inference_mode(), precision.context(device.type):
+            return model(inputs).float()
+
+    model.eval()
+    return predict
+
+
+def scores_of(predict: Callable[[Tensor], Tensor], data: Data, split: str, examples: int | None) -> dict[str, np.ndarray]:
+    """Scores of the first `examples` examples of a split (all where None), one row an example."""
+    n = data.sizes[split] if examples is None else min(examples, data.sizes[split])
+    parts: list[dict[str, Tensor]] = []
+    with torch.inference_mode():
+        for draws in torch.arange(n).split(data.most_at_once):
+            inputs, targets = data.batch(split, draws)
+            parts.append({name: one.float().cpu() for name, one in data.scores(predict(inputs), targets).items()})
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}

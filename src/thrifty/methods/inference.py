@@ -1,0 +1,69 @@
+"""Speed of a trained model, read back from its files as a user's program would."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from thrifty.measure.ceiling import matmul_flops_per_s
+from thrifty.measure.flops import forward_flops, training_flops
+from thrifty.measure.statistics import median_interval
+from thrifty.measure.timing import percentile_ms, synchronise, time_calls
+from thrifty.methods.arithmetic import compute_metrics, entry
+from thrifty.methods.evaluate import predictor
+from thrifty.methods.model import architecture_of, build_model, load_trained
+from thrifty.metrics import measured
+from thrifty.tasks.base import Data
+
+
+def inference_metrics(
+    directory: Path,
+    data: Data,
+    device: torch.device,
+    batch_size: int,
+    seconds: float,
+    steps: int,
+    training_seconds: float,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Load, first call, latency at batch 1, throughput, FLOPs and MFU; returns the metrics and the raw samples."""
+    begin = time.perf_counter()
+    trained = load_trained(directory, device)
+    synchronise(device)
+    found: dict[str, Any] = {"infer/load_s": measured(time.perf_counter() - begin)}
+    predict = predictor(trained.module, trained.precision, device)
+    one, _ = data.batch("test", torch.zeros(1, dtype=torch.int64))
+    begin = time.perf_counter()
+    predict(one)
+    synchronise(device)
+    found["infer/first_call_s"] = measured(time.perf_counter() - begin)
+    latency = time_calls(lambda: predict(one), device, seconds)
+    found["infer/latency_ms"] = entry(median_interval(latency).scaled(1e3))
+    found["infer/latency_p90_ms"] = percentile_ms(latency, 90)
+    found["infer/latency_p99_ms"] = percentile_ms(latency, 99)
+    size = min(batch_size, data.most_at_once)
+    many, _ = data.batch("test", torch.arange(size))
+    batches = time_calls(lambda: predict(many), device, seconds)
+    middle = median_interval(batches)
+    found["infer/samples_per_s"] = measured(
+        size / middle.value,
+        None if middle.high is None else size / middle.high,
+        None if middle.low is None else size / middle.low,
+        middle.n,
+    )
+
+    def on_meta() -> torch.nn.Module:
+        return build_model(architecture_of(trained.manifest), data.shape, 0.0)
+
+    found["infer/flops_per_sample"] = measured(forward_flops(on_meta, one))
+    ceiling = matmul_flops_per_s(device, trained.precision.matmul_dtype, seconds=min(1.0, seconds / 4))
+    found |= compute_metrics(training_flops(on_meta, one), steps * batch_size, training_seconds, ceiling)
+    samples = {
+        "infer/latency_s": latency.tolist(),
+        "infer/batch_s": {"batch_size": size, "seconds": batches.tolist()},
+        "ceiling_flops_per_s": ceiling,
+    }
+    return found, samples
+

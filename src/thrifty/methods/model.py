@@ -1,0 +1,90 @@
+"""Building a model from its configuration, and getting a trained one back from a run's directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from thrifty.config import registry
+from thrifty.config.choices import Architecture, Precision
+from thrifty.config.compose import plain
+from thrifty.errors import BadData
+from thrifty.formats import safetensors
+from thrifty.precisions.base import Precision as PrecisionContext
+from thrifty.store import read_json
+
+
+def build_model(architecture: Architecture, shape: dict[str, int], dropout: float) -> nn.Module:
+    """The untrained model, on the default device of the moment."""
+    return registry.load("architecture", architecture.name)(architecture, shape, dropout)
+
+
+def manifest_of(config: dict[str, Any], config_hash: str, shape: dict[str, int], state: dict[str, Any]) -> dict[str, Any]:
+    """model.json: all that building the model and feeding it takes."""
+    return {
+        "schema": 1,
+        "config_hash": config_hash,
+        "architecture": config["architecture"],
+        "shape": shape,
+        "precision": config["precision"],
+        "task": {"name": config["task"]["name"], "state": state},
+    }
+
+
+@dataclass
+class TrainedModel:
+    """A model read back from a run."""
+
+    module: nn.Module
+    manifest: dict[str, Any]
+    precision: PrecisionContext
+
+
+def load_trained(directory: Path, device: torch.device, expected_hash: str | None = None) -> TrainedModel:
+    """Read, check and build a run's model.
+
+    Args:
+        expected_hash: the configuration the run's record names; a model of another one is refused.
+
+    Raises:
+        BadData: files missing, altered, truncated, or of another run.
+    """
+    manifest = read_json(directory / safetensors.MANIFEST)
+    try:
+        if expected_hash is not None and manifest["config_hash"] != expected_hash:
+            raise BadData(
+                f"{directory}: {safetensors.MANIFEST} is of configuration {manifest['config_hash'][:12]}, the record of "
+                f"{expected_hash[:12]}; the directory mixes two runs"
+            )
+        architecture = architecture_of(manifest)
+        precision_config: Precision = _config("precision", manifest["precision"])
+        with torch.device("meta"):
+            module = build_model(architecture, manifest["shape"], dropout=0.0)
+        precision = registry.load("precision", precision_config.name)(precision_config)
+        module.to(precision.weight_dtype)
+        safetensors.load(directory, manifest, module, device)
+    except (KeyError, TypeError) as error:
+        raise BadData(f"{directory / safetensors.MANIFEST}: is not a manifest of ours, or was altered ({error})") from error
+    return TrainedModel(module, manifest, precision)
+
+
+def architecture_of(manifest: dict[str, Any]) -> Architecture:
+    """The architecture's configuration that a manifest holds."""
+    return _config("architecture", manifest["architecture"])
+
+
+def _config(group: str, values: dict[str, Any]) -> Any:
+    """A choice's own configuration back from its plain values."""
+    from omegaconf import OmegaConf
+
+    schema = registry.CHOICES[group][values["name"]].schema
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+
+
+def same_architecture(config: Any, manifest: dict[str, Any]) -> bool:
+    """Whether a run's weights fit an experiment's model."""
+    return plain(config) == manifest["architecture"]

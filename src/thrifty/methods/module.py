@@ -1,0 +1,114 @@
+"""The LightningModule that trains: one call makes one or many optimiser steps on data that lies on the device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from thrifty.config.schema import Regularizer
+from thrifty.precisions.base import Precision
+from thrifty.tasks.base import Data
+
+
+class TrainingModule(pl.LightningModule):
+    """Minimises L(theta) + lambda R(theta) over a task's training split.
+
+    Lightning's loop costs about a millisecond a call. A call therefore takes the draws of several batches and makes an
+    optimiser step on each; with one batch a call it is Lightning's usual way. Optimisation is manual because of that,
+    and the precision's context is entered once a forward pass: held over several optimiser steps, autocast would go on
+    with the weights it cast before the first.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Data,
+        optimizer: torch.optim.Optimizer,
+        peak_lr: float,
+        lr_factor: Callable[[int], float],
+        precision: Precision,
+        regularizer: Regularizer,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.data, self.optimizer, self.precision, self.regularizer = data, optimizer, precision, regularizer
+        self.peak_lr, self.lr_factor = peak_lr, lr_factor
+        self.steps_made = 0
+        self.wait_seconds = 0.0
+        """Time spent getting batches; the monitor sets it back."""
+        self.call_loss = torch.zeros(())
+        """Mean loss over the batches of the last call, without the penalties."""
+        self._penalised = [one for one in model.parameters() if one.ndim >= 2] if regularizer.l1 or regularizer.l2 else []
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Lightning's hook."""
+        return self.optimizer
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Draws stay where they are; the data puts what they draw on the device."""
+        return batch
+
+    def training_step(self, draws: Tensor, batch_idx: int) -> None:
+        """Optimiser steps on the drawn batches, draws (batches, examples), one after the other."""
+        begin = time.perf_counter()
+        whole = draws.shape[1] <= self.data.most_at_once
+        batches = zip(*self.data.batch("train", draws), strict=True) if whole else iter(draws)
+        self.wait_seconds += time.perf_counter() - begin
+        total = torch.zeros((), device=self.device)
+        for batch in batches:
+            self._set_learning_rate()
+            self.optimizer.zero_grad(set_to_none=True)
+            total += self.backward_whole(*batch) if whole else self.backward_in_parts(batch)
+            self.optimizer.step()
+            self.steps_made += 1
+        self.call_loss = total / len(draws)
+
+    def backward_whole(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Gradients of the mean loss over a batch; returns that loss, without the penalties."""
+        loss = self._loss(inputs, targets)
+        penalty = self._penalty()
+        (loss if penalty is None else loss + penalty).backward()
+        return loss.detach()
+
+    def backward_in_parts(self, draws: Tensor) -> Tensor:
+        """The same gradients for a batch too large to be computed at once, summed over parts of it."""
+        total = torch.zeros((), device=self.device)
+        for part in draws.split(self.data.most_at_once):
+            begin = time.perf_counter()
+            inputs, targets = self.data.batch("train", part)
+            self.wait_seconds += time.perf_counter() - begin
+            loss = self._loss(inputs, targets) * (len(part) / len(draws))
+            loss.backward()
+            total += loss.detach()
+        penalty = self._penalty()
+        if penalty is not None:
+            penalty.backward()
+        return total
+
+    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        with self.precision.context(inputs.device.type):
+            outputs = self.model(inputs)
+        return self.data.loss(outputs.float(), targets, self.regularizer.label_smoothing)
+
+    def _penalty(self) -> Tensor | None:
+        """Lambda R(theta): l1 * sum |w| + l2 * sum w^2 over weight matrices; biases and norms are left out."""
+        if not self._penalised:
+            return None
+        penalty = torch.zeros((), device=self.device)
+        for weight in self._penalised:
+            if self.regularizer.l1:
+                penalty = penalty + self.regularizer.l1 * weight.float().abs().sum()
+            if self.regularizer.l2:
+                penalty = penalty + self.regularizer.l2 * weight.float().square().sum()
+        return penalty
+
+    def _set_learning_rate(self) -> None:
+        lr = self.peak_lr * self.lr_factor(self.steps_made)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr

@@ -1,0 +1,170 @@
+"""What watches training: the clock, the history, validation, the target, early stopping, the budget, a request to stop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from thrifty.errors import Diverged
+from thrifty.events import Event, HistoryRow, Progress
+from thrifty.measure.statistics import Interval
+from thrifty.methods.module import TrainingModule
+from thrifty.methods.sampler import Calls
+from thrifty.metrics import improves
+from thrifty.stop import StopRequest
+
+CALL_SECONDS = 0.05
+"""Length of a call of the training step that keeps Lightning's cost below a few percent, and a stop prompt."""
+MOST_STEPS_PER_CALL = 256
+_PROGRESS_SECONDS = 0.25
+
+
+@dataclass
+class Limits:
+    """What can end training before its last step."""
+
+    seconds: float | None
+    target: float | None
+    patience: int
+    stop: StopRequest
+
+
+@dataclass
+class Trace:
+    """What happened in training: raw samples, from which the record's metrics are derived."""
+
+    calls: list[tuple[int, float, float]] = field(default_factory=list)
+    """(optimiser steps, seconds, of them seconds of waiting for data) of every call, in order."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    validation: dict[str, Interval] = field(default_factory=dict)
+    """Metrics of the last validation, or of the best where early stopping went back to it."""
+    seconds_to_target: float | None = None
+    stopped: str | None = None
+    """Why training was asked to stop; None where it went as far as it was meant to."""
+    flags: list[str] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps made."""
+        return sum(call[0] for call in self.calls)
+
+    @property
+    def seconds(self) -> float:
+        """Training time: the calls, without validation."""
+        return sum(call[1] for call in self.calls)
+
+
+class TrainingMonitor(pl.Callback):
+    """Follows the calls of the training step, and acts at the steps where something is due."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        limits: Limits,
+        validate: Callable[[], dict[str, Interval]],
+        validation_steps: set[int],
+        history_steps: set[int],
+        deciding: str,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self.calls, self.limits, self.validate, self.emit = calls, limits, validate, emit
+        self.validation_steps, self.history_steps = validation_steps, history_steps
+        self.deciding = f"validation/{deciding}"
+        self.trace = Trace()
+        self._told = 0.0
+        self._begin = 0.0
+        self._spent = 0.0
+        self._best: float | None = None
+        self._best_state: dict[str, torch.Tensor] = {}
+        self._best_validation: dict[str, Interval] = {}
+        self._without_better = 0
+        self._validated_at = -1
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock, and take back the signals, for which Lightning has set handlers of its own."""
+        self.limits.stop.install()
+        self._begin = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """After each call: time it, and do what is due."""
+        assert isinstance(pl_module, TrainingModule)
+        loss = pl_module.call_loss.item()  # waits for the device
+        now = time.perf_counter()
+        steps, seconds = len(batch), now - self._begin
+        self.trace.calls.append((steps, seconds, pl_module.wait_seconds + self.calls.seconds))
+        pl_module.wait_seconds = self.calls.seconds = 0.0
+        self._spent += seconds
+        step = pl_module.steps_made
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss became {loss} by step {step}; lower optimizer.lr={pl_module.peak_lr:g}, or use precision=fp32")
+        if self.calls.fixed is None:
+            self.calls.size = max(1, min(MOST_STEPS_PER_CALL, round(CALL_SECONDS * steps / seconds)))
+        self._tell(step, now, loss)
+        if step in self.history_steps or step in self.validation_steps:
+            self._write_history(pl_module, step, loss)
+        self._end_where_due(trainer, step)
+        self._begin = time.perf_counter()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A last validation where the last step had none, and back to the best weights where stopping early is on."""
+        assert isinstance(pl_module, TrainingModule)
+        step = pl_module.steps_made
+        if self.trace.stopped is None and self._validated_at != step:
+            self._write_history(pl_module, step, pl_module.call_loss.item(), validating=True)
+        if self._best_state:
+            pl_module.model.load_state_dict(self._best_state)
+            self.trace.validation = self._best_validation
+
+    def _tell(self, step: int, now: float, loss: float) -> None:
+        if now - self._told < _PROGRESS_SECONDS and step < self.calls.steps:
+            return
+        self._told = now
+        made = self.trace.calls[1:] or self.trace.calls
+        rate = sum(call[0] for call in made) / max(1e-9, sum(call[1] for call in made))
+        remaining = (self.calls.steps - step) / rate
+        if self.limits.seconds is not None:
+            remaining = min(remaining, max(0.0, self.limits.seconds - self._spent))
+        self.emit(Progress(step, self.calls.steps, self._spent, loss, rate * self.calls.sampler.batch_size, remaining))
+
+    def _write_history(self, module: TrainingModule, step: int, loss: float, validating: bool = False) -> None:
+        values = {"train/loss": loss, "train/lr": module.optimizer.param_groups[0]["lr"]}
+        if validating or step in self.validation_steps:
+            self._validated_at = step
+            self.trace.validation = self.validate()
+            values |= {f"validation/{name}": one.value for name, one in self.trace.validation.items()}
+            self._weigh(module, values[self.deciding])
+        self.trace.history.append({"step": step, "seconds": self._spent, **values})
+        self.emit(HistoryRow(step, self._spent, values))
+
+    def _weigh(self, module: TrainingModule, value: float) -> None:
+        """Hold a validation to the target and to the best before it."""
+        target, better = self.limits.target, self._best is None or improves(self.deciding, value, self._best)
+        if target is not None and self.trace.seconds_to_target is None and (value == target or improves(self.deciding, value, target)):
+            self.trace.seconds_to_target = self._spent
+        if better:
+            self._best, self._without_better = value, 0
+            if self.limits.patience:
+                self._best_state = {name: one.detach().clone() for name, one in module.model.state_dict().items()}
+                self._best_validation = self.trace.validation
+        else:
+            self._without_better += 1
+
+    def _end_where_due(self, trainer: pl.Trainer, step: int) -> None:
+        self.trace.stopped = self.limits.stop.reason
+        early = bool(self.limits.patience) and self._without_better >= self.limits.patience
+        spent = self.limits.seconds is not None and self._spent >= self.limits.seconds and step < self.calls.steps
+        if spent:
+            self.trace.flags.append("budget_reached")
+        if early and step < self.calls.steps:
+            self.trace.flags.append("stopped_early")
+        if self.trace.stopped or early or spent:
+            self.calls.ended = True
+            trainer.should_stop = True

@@ -1,0 +1,249 @@
+"""method=train: train a model, keep its weights, evaluate it once on the test split, measure it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from thrifty.atomic import write_atomically
+from thrifty.config import registry
+from thrifty.config.compose import plain
+from thrifty.config.schema import Config
+from thrifty.errors import BadConfiguration, Diverged
+from thrifty.events import Event, Preparing
+from thrifty.formats import safetensors
+from thrifty.measure.statistics import Interval
+from thrifty.measure.memory import PeakHostMemory, peak_device_mib
+from thrifty.methods.arithmetic import quality_metrics, size_metrics, training_metrics
+from thrifty.methods.evaluate import predictor, scores_of
+from thrifty.methods.inference import inference_metrics
+from thrifty.methods.model import build_model, load_trained, manifest_of, same_architecture
+from thrifty.methods.module import TrainingModule
+from thrifty.methods.monitor import Limits, Trace, TrainingMonitor
+from thrifty.methods.sampler import BatchSampler, Calls
+from thrifty.metrics import measured, missing
+from thrifty.record import to_json
+from thrifty.stop import StopRequest, status_of
+from thrifty.store import RunDirectory, find_run, read_record, room_for
+from thrifty.tasks.base import Data
+
+_HISTORY_POINTS = 100
+
+
+class TrainMethod:
+    """One training run, from data to metrics.
+
+    Args:
+        emit: receives the run's events.
+        stop: looked at between calls of the training step.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        device: torch.device,
+        emit: Callable[[Event], None],
+        stop: StopRequest,
+    ) -> None:
+        self.config, self.device, self.emit, self.stop = config, device, emit, stop
+        self.precision = registry.load("precision", config.precision.name)(config.precision)
+        self.data: Data
+        self.parents: list[str] = []
+        self._initial: Path | None = None
+
+    def prepare(self) -> dict[str, Any]:
+        """Read the data and hold the configuration to it, before anything is written; returns the record's `data`.
+
+        Raises:
+            BadConfiguration: a batch larger than the training split, or a checkpoint of another architecture.
+            BadData: unusable data, or a disk too full for the run.
+        """
+        config = self.config
+        self.emit(Preparing(f"reading the {config.task.name} data"))
+        task = registry.load("task", config.task.name)(config.task)
+        self.data = task.prepare(config.architecture)
+        examples = self.data.sizes["train"]
+        self.batch_size = examples if config.batch_size == "full" else int(config.batch_size or 1)
+        if self.batch_size > examples:
+            raise BadConfiguration(
+                f"batch_size={self.batch_size}: the training split has {examples} examples; give at most that, or batch_size=full"
+            )
+        budget = config.budget
+        self.steps = budget.steps or max(1, math.ceil((budget.epochs or 1) * examples / self.batch_size))
+        self._find_checkpoint()
+        with torch.device("meta"):
+            parameters = sum(one.numel() for one in build_model(config.architecture, self.data.shape, 0.0).parameters())
+        room_for(Path(config.store), parameters * self.precision.weight_dtype.itemsize + 2**22)
+        return {"sha256": self.data.fingerprint, "examples": self.data.sizes, "about": self.data.about, "deciding": self.data.deciding}
+
+    def run(self, directory: RunDirectory) -> tuple[str, str | None]:
+        """Train, save, evaluate, measure; fills the directory's record and returns its status and reason.
+
+        Raises:
+            Diverged: the loss became infinite or not a number.
+        """
+        self.record, self.path = directory.record, directory.path
+        self.record["flags"] += self.data.flags
+        self.record["parents"] = self.parents
+        pl.seed_everything(self.config.seed, verbose=False)
+        self.data.to(self.device)
+        self.emit(Preparing("building the model"))
+        model = self._model()
+        with self.stop.deferred():
+            trace = self._train(model)
+            self._save(model)
+        self._quality(model, trace)
+        if trace.stopped:
+            return status_of(trace.stopped), f"{trace.stopped} at step {trace.steps} of {self.steps}"
+        if self.config.measure.seconds:
+            self._speed(trace)
+        return "ok", None
+
+    def _find_checkpoint(self) -> None:
+        given = self.config.checkpoint
+        if given is None:
+            return
+        self._initial = find_run(Path(self.config.store), given)
+        record = read_record(self._initial)
+        trained = load_trained(self._initial, torch.device("cpu"), record["config_hash"])
+        if not same_architecture(self.config.architecture, trained.manifest) or trained.manifest["shape"] != self.data.shape:
+            raise BadConfiguration(
+                f"checkpoint={given}: holds {trained.manifest['architecture']} for {trained.manifest['shape']}, this run has "
+                f"{plain(self.config.architecture)} for {self.data.shape}; give the same architecture, model and data"
+            )
+        self.parents = [record["id"]]
+
+    def _model(self) -> nn.Module:
+        # Built on the CPU, so that a seed gives the same weights on every device.
+        model = build_model(self.config.architecture, self.data.shape, self.config.regularizer.dropout)
+        if self._initial is not None:
+            trained = load_trained(self._initial, torch.device("cpu"))
+            model.load_state_dict(trained.module.state_dict())
+        return model.to(self.device, self.precision.weight_dtype)
+
+    def _train(self, model: nn.Module) -> Trace:
+        config, data = self.config, self.data
+        optimizer = registry.load("optimizer", config.optimizer.name)(config.optimizer, model)
+        factor = registry.load("schedule", config.schedule.name)(config.schedule, self.steps)
+        assert config.optimizer.lr is not None
+        module = TrainingModule(model, data, optimizer, config.optimizer.lr, factor, self.precision, config.regularizer)
+        validation_steps = _evenly(self.steps, config.train.validations)
+        history_steps = _evenly(self.steps, _HISTORY_POINTS) | {1}
+        sampler = BatchSampler(data.sizes["train"], self.batch_size, config.seed)
+        calls = Calls(sampler, self.steps, validation_steps | history_steps, config.train.steps_per_call)
+        predict = predictor(model, self.precision, self.device)
+        model.train()
+
+        def validate() -> dict[str, Interval]:
+            model.eval()
+            scores = scores_of(predict, data, "validation", self._validation_examples)
+            model.train()
+            return data.summarise(scores)
+
+        limits = Limits(config.budget.seconds, config.target, config.train.patience, self.stop)
+        monitor = TrainingMonitor(calls, limits, validate, validation_steps, history_steps, data.deciding, self.emit)
+        trainer = pl.Trainer(
+            accelerator="gpu" if self.device.type == "cuda" else self.device.type,
+            devices=1,
+            max_epochs=1,
+            callbacks=[monitor],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=0,
+            use_distributed_sampler=False,
+            default_root_dir=str(self.path),
+        )
+        self.emit(Preparing("training"))
+        memory = PeakHostMemory()
+        try:
+            with memory:
+                trainer.fit(module, train_dataloaders=calls)
+        except Diverged:
+            self._keep_training(monitor.trace, memory)
+            raise
+        if not monitor.trace.stopped:
+            # A stop asked for within the last call comes too late to cut training short, not too late to be obeyed.
+            monitor.trace.stopped = self.stop.reason
+        self._keep_training(monitor.trace, memory)
+        return monitor.trace
+
+    @property
+    def _validation_examples(self) -> int | None:
+        most = self.config.measure.examples
+        return None if most is None else max(1, most // 4)
+
+    def _keep_training(self, trace: Trace, memory: PeakHostMemory) -> None:
+        """The training's metrics, raw samples and history, also of a run that failed or was stopped."""
+        metrics = self.record["metrics"]
+        metrics |= training_metrics(trace.calls, self.batch_size, self.config.target, trace.seconds_to_target)
+        metrics["train/peak_host_mib"] = measured(memory.peak_mib) if memory.reason is None else missing(memory.reason)
+        device_peak = peak_device_mib(self.device)
+        metrics["train/peak_device_mib"] = missing("the run was on the CPU") if device_peak is None else measured(device_peak)
+        metrics |= quality_metrics("validation", trace.validation)
+        self.record["flags"] += trace.flags
+        self._samples: dict[str, Any] = {"train/calls": [list(call) for call in trace.calls]}
+        self._write_samples()
+        write_atomically(self.path / "history.csv", _history_csv(trace.history))
+
+    def _save(self, model: nn.Module) -> None:
+        self.emit(Preparing("saving the weights"))
+        manifest = manifest_of(self.record["config"], self.record["config_hash"], self.data.shape, self.data.state())
+        size = safetensors.save(self.path, model, manifest)
+        self.record["metrics"] |= size_metrics(model, size)
+
+    def _quality(self, model: nn.Module, trace: Trace) -> None:
+        metrics, data = self.record["metrics"], self.data
+        if trace.stopped:
+            metrics[f"quality/{data.deciding}"] = missing("the run was stopped; the test split was left untouched")
+            return
+        self.emit(Preparing("evaluating on the test split"))
+        predict = predictor(model, self.precision, self.device)
+        scores = scores_of(predict, data, "test", self.config.measure.examples)
+        self._samples["quality/test"] = {name: one.tolist() for name, one in scores.items()}
+        metrics |= quality_metrics("quality", data.summarise(scores))
+        train = data.summarise(scores_of(predict, data, "train", self._validation_examples))
+        validation = trace.validation[data.deciding].value
+        metrics["quality/gap"] = measured(train[data.deciding].value - validation)
+        self._write_samples()
+
+    def _speed(self, trace: Trace) -> None:
+        self.emit(Preparing("measuring prediction"))
+        found, samples = inference_metrics(
+            self.path, self.data, self.device, self.batch_size, self.config.measure.seconds, trace.steps, trace.seconds
+        )
+        self.record["metrics"] |= found
+        self._samples |= samples
+        self._write_samples()
+        written = sum(one.stat().st_size for one in self.path.iterdir() if one.is_file())
+        self.record["metrics"]["train/written_mib"] = measured(written / 2**20)
+
+    def _write_samples(self) -> None:
+        write_atomically(self.path / "samples.json", to_json(self._samples))
+
+
+def _evenly(steps: int, points: int) -> set[int]:
+    """About `points` steps, evenly spaced, the last one among them; none for no points."""
+    if points == 0:
+        return set()
+    return {int(one) for one in np.unique(np.ceil(np.linspace(0, steps, min(points, steps) + 1))[1:])}
+
+
+def _history_csv(rows: list[dict[str, float]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,97 @@
+"""Every metric, declared once: what it means, in which unit, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from thrifty.errors import BadConfiguration, nearest
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured quantity."""
+
+    name: str
+    unit: str
+    better: str
+    """`lower`, `higher`, or empty where neither is."""
+    meaning: str
+    fraction: bool = False
+    """Lies in 0..1, so that a quality point is a hundredth of it; of others a point is a percent."""
+
+
+_LOWER, _HIGHER = "lower", "higher"
+
+_QUALITIES = (
+    Metric("loss", "nats", _LOWER, "mean loss: cross-entropy in nats, or squared error in standardised units"),
+    Metric("accuracy", "", _HIGHER, "share of examples classified right", fraction=True),
+    Metric("bits_per_byte", "bits", _LOWER, "mean bits to encode a byte of the text"),
+    Metric("r2", "", _HIGHER, "share of the target's variance explained", fraction=True),
+    Metric("rmse", "target's unit", _LOWER, "root of the mean squared error"),
+    Metric("mae", "target's unit", _LOWER, "mean absolute error"),
+)
+
+_OTHERS = (
+    Metric("quality/gap", "", "", "deciding metric on training data minus the same on validation"),
+    Metric("train/step_ms", "ms", _LOWER, "mean time of an optimiser step, the first left out"),
+    Metric("train/samples_per_s", "1/s", _HIGHER, "training examples a second, the first step left out"),
+    Metric("train/first_step_s", "s", _LOWER, "time of the first optimiser step"),
+    Metric("train/time_s", "s", _LOWER, "time of all optimiser steps, validation not counted"),
+    Metric("train/time_to_target_s", "s", _LOWER, "training time until validation first met `target`"),
+    Metric("train/steps", "", "", "optimiser steps made"),
+    Metric("train/data_wait_pct", "%", _LOWER, "share of training time spent getting batches"),
+    Metric("train/peak_host_mib", "MiB", _LOWER, "peak resident memory of the process while training, libraries included"),
+    Metric("train/peak_device_mib", "MiB", _LOWER, "peak memory the accelerator's allocator gave out while training"),
+    Metric("train/flops", "FLOP", _LOWER, "floating-point operations of all optimiser steps, counted from the model"),
+    Metric("train/mfu_pct", "%", _HIGHER, "rate of those operations, of the matrix-product rate measured in the same run"),
+    Metric("train/written_mib", "MiB", _LOWER, "bytes of the files the run leaves behind"),
+    Metric("infer/latency_ms", "ms", _LOWER, "median time of a prediction for one example"),
+    Metric("infer/latency_p90_ms", "ms", _LOWER, "90th percentile of the same (needs 64 samples)"),
+    Metric("infer/latency_p99_ms", "ms", _LOWER, "99th percentile of the same (needs 662 samples)"),
+    Metric("infer/samples_per_s", "1/s", _HIGHER, "predictions a second at the run's batch size"),
+    Metric("infer/first_call_s", "s", _LOWER, "time of the first prediction after loading"),
+    Metric("infer/load_s", "s", _LOWER, "time to read, check and build the model from its files"),
+    Metric("infer/flops_per_sample", "FLOP", _LOWER, "floating-point operations of one prediction"),
+    Metric("size/parameters", "", _LOWER, "parameters, shared ones counted once"),
+    Metric("size/nonzero", "", _LOWER, "parameters that are not zero"),
+    Metric("size/file_mib", "MiB", _LOWER, "bytes of the weights file"),
+)
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        *(
+            Metric(f"{split}/{one.name}", one.unit, one.better, f"{one.meaning} ({where})", one.fraction)
+            for split, where in (("validation", "validation split"), ("quality", "test split, touched once"))
+            for one in _QUALITIES
+        ),
+        *_OTHERS,
+    )
+}
+
+
+def metric(name: str) -> Metric:
+    """The declaration of a metric.
+
+    Raises:
+        BadConfiguration: no such metric; names the nearest.
+    """
+    if name not in METRICS:
+        raise BadConfiguration(f"{name}: there is no such metric{nearest(name, METRICS)}")
+    return METRICS[name]
+
+
+def improves(name: str, value: float, than: float) -> bool:
+    """Whether `value` of a metric is strictly better than another."""
+    return value > than if metric(name).better == _HIGHER else value < than
+
+
+def measured(value: float, low: float | None = None, high: float | None = None, n: int = 1) -> dict[str, Any]:
+    """A metric's entry in the record."""
+    return {"value": value, "low": low, "high": high, "n": n}
+
+
+def missing(reason: str) -> dict[str, Any]:
+    """The entry of a metric that could not be measured."""
+    return {"value": None, "reason": reason}

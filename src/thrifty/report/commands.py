@@ -1,0 +1,100 @@
+"""What `thrifty list`, `show`, `predict` and `keys` do. Each takes the parsed options and returns the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from thrifty.errors import BadConfiguration, BadData
+
+
+def list_runs(options: argparse.Namespace) -> int:
+    """A table of the runs, or with --json a record a line."""
+    from thrifty.report.listing import comparison_table, matches
+    from thrifty.store import read_record, run_directories
+
+    records: list[dict[str, Any]] = []
+    for directory in run_directories(options.store):
+        try:
+            record = read_record(directory)
+        except BadData as error:
+            sys.stderr.write(f"left out: {error}\n")
+            continue
+        if matches(record, options.filters):
+            records.append(record)
+    if options.last is not None:
+        records = records[-options.last :] if options.last > 0 else []
+    if options.json:
+        for record in records:
+            print(json.dumps(record))
+        return 0
+    if not records:
+        sys.stderr.write(f"no runs in {options.store}{' that match' if options.filters else ''}; `python run.py` makes one\n")
+        return 0
+    from rich.console import Console
+
+    Console().print(comparison_table(records))
+    return 0
+
+
+def show_run(options: argparse.Namespace) -> int:
+    """The summary of a run, missing metrics and their reasons included."""
+    from thrifty.store import find_run, read_record
+
+    directory = find_run(options.store, options.run)
+    record = read_record(directory)
+    if options.json:
+        print(json.dumps(record, indent=1))
+        return 0
+    from rich.console import Console
+
+    from thrifty.report.summary import summary
+
+    Console().print(summary(record, str(directory), everything=True))
+    return 0
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Predictions of a run's model, printed or written."""
+    for name, least in (("batch_size", 1), ("length", 1), ("temperature", 0), ("seed", 0)):
+        value = getattr(options, name)
+        if not least <= value < float("inf"):
+            raise BadConfiguration(f"--{name.replace('_', '-')} {value}: must be at least {least}")
+    from thrifty.store import find_run, read_record
+
+    directory = find_run(options.store, options.run)
+    record = read_record(directory)
+    import torch
+
+    from thrifty.config import registry
+    from thrifty.methods.evaluate import predictor
+    from thrifty.methods.model import load_trained
+
+    trained = load_trained(directory, torch.device("cpu"), record["config_hash"])
+    task = registry.load("task", trained.manifest["task"]["name"])
+    model = predictor(trained.module, trained.precision, torch.device("cpu"))
+    text = task.predict(trained.manifest["task"]["state"], model, options.input, options.output, vars(options))
+    print(text, end="" if text.endswith("\n") else "\n")
+    return 0
+
+
+def print_keys(options: argparse.Namespace) -> int:
+    """The table of keys."""
+    from thrifty.config.table import markdown, matching
+
+    if options.markdown:
+        print(markdown(), end="")
+        return 0
+    keys = matching(options.pattern)
+    if not keys:
+        from thrifty.config.table import all_keys
+        from thrifty.errors import nearest
+
+        hint = nearest(options.pattern, (key.name for key in all_keys()))
+        raise BadConfiguration(f"{options.pattern}: no key has that in its name{hint}")
+    for key in keys:
+        facts = ", ".join(one for one in (key.type, key.unit, key.allowed) if one)
+        print(f"{key.name} = {key.default}\n    {key.meaning} ({facts}{'; with ' + key.choice if key.choice else ''})")
+    return 0

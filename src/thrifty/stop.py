@@ -1,0 +1,48 @@
+"""A request to stop, turned into the end of the run at a safe place."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+EXIT_CODES = {"interrupted": 130, "terminated": 143}
+
+
+class Stopped(BaseException):
+    """Raised by the signal where nothing needs to be finished first. Not an Exception: nothing may swallow it."""
+
+
+def status_of(reason: str) -> str:
+    """The record's status for a reason to stop."""
+    return "killed" if reason == "interrupted" else "preempted"
+
+
+class StopRequest:
+    """Remembers the first SIGINT or SIGTERM; raises `Stopped` at once, unless work is going on that looks for itself."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._deferred = 0
+
+    def install(self) -> None:
+        """Take over the signals of this process."""
+        for one in REASONS:
+            signal.signal(one, self._receive)
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Within it a signal is only remembered."""
+        self._deferred += 1
+        try:
+            yield
+        finally:
+            self._deferred -= 1
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        first = self.reason is None
+        self.reason = self.reason or REASONS[signal.Signals(number)]
+        if first and not self._deferred:
+            raise Stopped(self.reason)

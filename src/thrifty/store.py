@@ -1,0 +1,177 @@
+"""Where runs lie: claiming a directory, writing its record, finding and reading runs again."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import platform
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from thrifty.atomic import sync_directory, write_atomically
+from thrifty.errors import BadConfiguration, BadData, nearest
+from thrifty.record import config_hash, now, to_json
+
+RESULT = "result.json"
+
+
+def utc_stamp() -> str:
+    """UTC to the millisecond, as it stands in names."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S%f")[:-3] + "Z"
+
+
+@dataclass
+class RunDirectory:
+    """A directory this attempt owns until its record is finished."""
+
+    path: Path
+    record: dict[str, Any]
+
+    @classmethod
+    def claim(cls, parent: Path, record: dict[str, Any]) -> RunDirectory:
+        """Make the run's directory, holding a record that says it is running.
+
+        The directory is filled under a temporary name and renamed, so that nobody ever sees it without its record.
+
+        Raises:
+            BadData: the store cannot be written.
+        """
+        config = record["config"]
+        parts = (config["task"]["name"], config["architecture"]["name"], config["model"], config["method"]["name"])
+        temporary = parent / f".claim-{secrets.token_hex(6)}"
+        try:
+            temporary.mkdir(parents=True)
+            while True:
+                record["id"] = "-".join((utc_stamp(), *parts, record["config_hash"][:12]))
+                write_atomically(temporary / RESULT, to_json(record))
+                try:
+                    temporary.rename(parent / record["id"])
+                    break
+                except OSError:
+                    if not (parent / record["id"]).exists():
+                        raise
+            own = cls(parent / record["id"], record)
+            write_atomically(own.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+            write_atomically(own.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(record["overrides"])))
+            sync_directory(parent)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise BadData(f"store={parent}: cannot be written ({error.strerror}); free some space or give another store=DIR") from error
+        return own
+
+    def finish(self, status: str, reason: str | None) -> None:
+        """Replace the running record by the whole one, unless another attempt has taken the directory over.
+
+        Raises:
+            BadData: the directory is another attempt's, or cannot be written.
+        """
+        current = read_json(self.path / RESULT)
+        if current["attempt"]["token"] != self.record["attempt"]["token"]:
+            raise BadData(f"{self.path}: another attempt has taken this directory over; its record was left as it is")
+        self.record.update(status=status, reason=reason, finished=now())
+        try:
+            write_atomically(self.path / RESULT, to_json(self.record))
+        except OSError as error:
+            raise BadData(f"{self.path}: the record cannot be written ({error.strerror}); free some space") from error
+
+
+def room_for(parent: Path, needed_bytes: int) -> None:
+    """Hold the store's disk to what a run will write.
+
+    Raises:
+        BadData: less is free.
+    """
+    existing = next(one for one in (parent, *parent.parents) if one.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes:
+        raise BadData(
+            f"store={parent}: has {free / 2**20:.0f} MiB free, this run writes about {needed_bytes / 2**20:.0f} MiB; "
+            "free some space or give another store=DIR"
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        BadData: missing, or not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except OSError as error:
+        raise BadData(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise BadData(f"{path}: is not JSON; the file was altered or truncated") from error
+    if not isinstance(value, dict):
+        raise BadData(f"{path}: holds no JSON object; the file was altered")
+    return value
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """The record of a run, checked to be whole and about its own configuration.
+
+    A record still `running` whose process is gone from this machine reads as `killed`.
+
+    Raises:
+        BadData: not a run, altered, or of another configuration.
+    """
+    record = read_json(directory / RESULT)
+    try:
+        config, given = record["config"], record["config_hash"]
+        attempt, _ = record["attempt"], (record["status"], record["id"], record["metrics"])
+    except KeyError as error:
+        raise BadData(f"{directory / RESULT}: has no {error}; it is not a record of ours, or was altered") from error
+    if config_hash(config) != given:
+        raise BadData(f"{directory / RESULT}: its configuration is not the one it was written with (hash {given[:12]}); run it again")
+    if record["status"] == "running" and attempt["host"] == platform.node() and not _alive(attempt["pid"]):
+        record.update(status="killed", reason="the process is gone and left no record")
+    return record
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def run_directories(store: Path) -> Iterator[Path]:
+    """Every run of a store, oldest first, those of sweeps and studies included."""
+    parents = [store / "runs", *sorted((store / "sweeps").glob("*/")), *sorted((store / "studies").glob("*/"))]
+    found = [entry for parent in parents if parent.is_dir() for entry in os.scandir(parent) if entry.is_dir()]
+    for entry in sorted(found, key=lambda entry: entry.name):
+        if not entry.name.startswith("."):
+            yield Path(entry.path)
+
+
+def find_run(store: Path, given: str) -> Path:
+    """The one run that a directory, an id, or a unique part of one names.
+
+    Raises:
+        BadConfiguration: none or several do.
+    """
+    as_path = Path(given)
+    with contextlib.suppress(OSError):
+        if (as_path / RESULT).is_file():
+            return as_path
+    runs = list(run_directories(store))
+    exact = [run for run in runs if run.name == given]
+    matches = exact or [run for run in runs if given in run.name]
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
+        hint = nearest(given, (run.name for run in runs))
+        raise BadConfiguration(f"{given}: no such run in {store} ({len(runs)} there){hint}; see `thrifty list`")
+    shown = ", ".join(run.name for run in matches[-3:])
+    raise BadConfiguration(f"{given}: names {len(matches)} runs, the latest {shown}; give more of the name")

@@ -1,0 +1,71 @@
+"""A grid: every combination of the values given, each in a worker of its own; one that fails does not end the others."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from thrifty.config.compose import compose
+from thrifty.config.overrides import parse
+from thrifty.errors import BadConfiguration
+from thrifty.execution.experiment import run_experiment
+from thrifty.execution.launch import Outcome, warm_up
+from thrifty.store import utc_stamp
+
+
+def expand(arguments: Sequence[str]) -> list[list[str]]:
+    """The overrides of each experiment, the last key's values changing fastest, as Hydra users expect.
+
+    Raises:
+        BadConfiguration: a range over a continuous interval, which a grid cannot walk.
+    """
+    values = []
+    for override in parse(arguments):
+        if not override.is_sweep_override():
+            values.append([override.input_line or ""])
+        elif override.is_discrete_sweep():
+            values.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
+        else:
+            raise BadConfiguration(f"{override.input_line}: a grid needs values to walk through; give choice(...) or range(...)")
+    return [list(one) for one in itertools.product(*values)]
+
+
+@dataclass(frozen=True)
+class GridResult:
+    """What became of a grid."""
+
+    directory: Path
+    outcomes: list[Outcome]
+    """Of the experiments that were started, in the order of the grid."""
+    size: int
+    """Experiments in the grid."""
+
+    @property
+    def exit_code(self) -> int:
+        """The first exit code that is not 0, or 0."""
+        return next((outcome.exit_code for outcome in self.outcomes if outcome.exit_code), 0)
+
+
+def run_grid(arguments: Sequence[str], console: Console) -> GridResult:
+    """Run every experiment of a grid, one after the other, telling of each on the console.
+
+    Every combination is composed before the first starts, so that a wrong value costs nothing. A stop ends the grid.
+    """
+    grid = expand(arguments)
+    configs = [compose(overrides) for overrides in grid]
+    warm_up()
+    name = f"{utc_stamp()}-grid"
+    result = GridResult(Path(configs[0].store) / "sweeps" / name, [], len(grid))
+    for number, (overrides, config) in enumerate(zip(grid, configs, strict=True), 1):
+        console.print(f"[bold]{number}/{len(grid)}[/]  {' '.join(overrides)}", highlight=False)
+        outcome = run_experiment(config, overrides, result.directory, console, group=name)
+        result.outcomes.append(outcome)
+        if outcome.message is not None:
+            console.print(f"  refused: {outcome.message}", style="red", markup=False, highlight=False)
+        if outcome.exit_code in (130, 143):
+            break
+    return result

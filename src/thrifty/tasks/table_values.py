@@ -1,0 +1,139 @@
+"""Values of a table's columns: texts, numbers, what counts as missing, and errors that name column and row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import infer_dtype, is_bool_dtype, is_numeric_dtype
+
+from thrifty.errors import BadData
+
+# What pandas takes as missing, written out so that every version reads a file alike, and "?", as many public tables have it.
+MISSING = frozenset(
+    [
+        "",
+        "?",
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "-1.#IND",
+        "-1.#QNAN",
+        "-NaN",
+        "-nan",
+        "1.#IND",
+        "1.#QNAN",
+        "<NA>",
+        "N/A",
+        "NA",
+        "NULL",
+    ]
+    + ["NaN", "None", "n/a", "nan", "null"]
+)
+
+
+def tidy(frame: pd.DataFrame, from_text: bool = False) -> pd.DataFrame:
+    """The frame with every column either numbers or texts, missing values marked as such.
+
+    Args:
+        from_text: the values come from a file without types, so texts that are all numbers are numbers.
+    """
+    columns = {}
+    for name, column in frame.items():
+        if is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype):
+            columns[name] = _as_floats(column)
+            continue
+        if column.dtype == object and infer_dtype(column, skipna=True) == "decimal":
+            columns[name] = _as_floats(pd.to_numeric(column, errors="coerce"))
+            continue
+        texts = as_texts(column)
+        present = texts.dropna()
+        numbers = pd.to_numeric(present, errors="coerce") if from_text and len(present) else None
+        if numbers is not None and not numbers.isna().any():
+            columns[name] = _as_floats(numbers.reindex(column.index))
+        else:
+            columns[name] = texts
+    return pd.DataFrame(columns, index=frame.index, columns=frame.columns)
+
+
+def as_texts(column: pd.Series) -> pd.Series:
+    """A column as texts without blanks around them; truth values are `true` and `false` however they were written."""
+    if is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype):
+        # A class written 1 in one file and 1.0 in another is the same class.
+        return column.map(number_text, na_action="ignore").astype("string")
+    texts = column.astype("string").str.strip()
+    texts = texts.mask(texts.isin(MISSING))
+    lower = texts.str.lower()
+    return texts.mask(lower.isin(["true", "false"]), lower)
+
+
+def as_numbers(column: pd.Series, source: str, decimal: str = ".") -> pd.Series:
+    """A column as float64, missing values as NaN.
+
+    Raises:
+        BadData: a value that is neither a number nor missing; names column and row.
+    """
+    if is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype):
+        return _as_floats(column)
+    texts = as_texts(column).replace({"true": "1", "false": "0"})
+    if decimal != ".":
+        texts = texts.str.replace(decimal, ".", regex=False)
+    numbers = _as_floats(pd.to_numeric(texts, errors="coerce"))
+    wrong = (numbers.isna() & texts.notna()).to_numpy()
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise BadData(
+            f"{_place(source, column, place)}: '{_shown(column.iloc[place])}' is not a number; correct it or leave it blank"
+        )
+    return numbers
+
+
+def require_finite(frame: pd.DataFrame, source: str) -> None:
+    """Refuse infinite numbers, which no mean survives.
+
+    Raises:
+        BadData: names column and row.
+    """
+    for name in frame:
+        column = frame[name]
+        if is_numeric_dtype(column.dtype):
+            wrong = np.isinf(column.to_numpy(dtype=np.float64))
+            if wrong.any():
+                raise BadData(f"{_place(source, column, int(wrong.argmax()))}: is infinite; correct it or leave it blank")
+
+
+def require_log1p(column: pd.Series, source: str) -> None:
+    """Refuse what log(x+1) cannot take.
+
+    Raises:
+        BadData: names column and row.
+    """
+    wrong = (column <= -1).to_numpy()
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise BadData(
+            f"{_place(source, column, place)}: log(x+1) needs values above -1, got {number_text(column.iloc[place])}; "
+            "correct it, or train with this column left out of task.log1p"
+        )
+
+
+def number_text(value: float) -> str:
+    """A number as people write it: whole ones without a point."""
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else str(float(value))
+
+
+def listed(names: list[str], most: int = 12) -> str:
+    """Names for a message, the first of many."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _as_floats(column: pd.Series) -> pd.Series:
+    return pd.Series(column.to_numpy(dtype=np.float64, na_value=np.nan), index=column.index, name=column.name)
+
+
+def _place(source: str, column: pd.Series, place: int) -> str:
+    return f"{source}: column '{column.name}', row {column.index[place]} of the file"
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
