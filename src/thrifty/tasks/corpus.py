@@ -62,7 +62,7 @@ def read_corpus(given: str | None) -> Corpus:
     raise BadData(f"{name}: is neither a regular file nor a folder; {WHAT_TO_GIVE}")
 
 
-def megabytes(size: int) -> str:
+def readable_size(size: int) -> str:
     """A size for reading: `5.4 MB`, `12 kB`, `900 bytes`."""
     for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
         if size >= unit:
@@ -79,7 +79,7 @@ def _file(name: str, path: Path) -> Corpus:
         file.seek(0)
         fingerprint = hashlib.file_digest(file, "sha256").hexdigest()
         stream = _mapped(file)
-    return Corpus(name, stream, fingerprint, [f"{megabytes(len(stream))} of text from {path.name}"])
+    return Corpus(name, stream, fingerprint, [f"{readable_size(len(stream))} of text from {path.name}"])
 
 
 def _folder(name: str, folder: Path) -> Corpus:
@@ -93,7 +93,7 @@ def _folder(name: str, folder: Path) -> Corpus:
             f"{name}: holds no text files{beside}; hidden, empty, binary and linked ones do not count; give another folder"
         )
     stream, fingerprint = _joined(name, texts)
-    about = [f"{megabytes(len(stream))} of text from {_files(len(texts))} below {folder.name or folder}"]
+    about = [f"{readable_size(len(stream))} of text from {_files(len(texts))} below {folder.name or folder}"]
     if left_out:
         about.append(f"{' and '.join(left_out)} left out")
     return Corpus(name, stream, fingerprint, about)
@@ -115,7 +115,7 @@ def _standard_library() -> Corpus:
     except OSError as error:
         raise BadData(f"{name} cannot be read ({_reason(error)}): give task.path=FILE or FOLDER") from error
     about = [
-        f"{megabytes(len(stream))} of Python source from {_files(len(present))} of the standard library "
+        f"{readable_size(len(stream))} of Python source from {_files(len(present))} of the standard library "
         f"of Python {platform.python_version()}"
     ]
     if missing:

@@ -89,7 +89,7 @@ def _write_whole(path: Path, content: bytes) -> None:
     """Write all of a file or leave it as it was."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("xb") as file:
+        with partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

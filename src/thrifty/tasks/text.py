@@ -17,7 +17,7 @@ from thrifty.config.choices import Task as TaskConfig
 from thrifty.errors import BadData
 from thrifty.measure.statistics import Interval, mean_interval
 from thrifty.tasks.base import SPLITS, Data, Task
-from thrifty.tasks.corpus import Corpus, megabytes, read_corpus
+from thrifty.tasks.corpus import Corpus, readable_size, read_corpus
 from thrifty.tasks.generation import continue_prompt
 from thrifty.tasks.windows import Windows, block_count, split_ranges
 
@@ -53,7 +53,7 @@ class TextData(Data):
         shares = [100 * sum(end - begin for begin, end in self.ranges[split]) / size for split in SPLITS]
         self.about = [
             *corpus.about,
-            f"{' / '.join(f'{share:.0f}' for share in shares)} % of {megabytes(size)} in {blocks} blocks "
+            f"{' / '.join(f'{share:.0f}' for share in shares)} % of {readable_size(size)} in {blocks} blocks "
             f"for training, validation, test",
         ]
         self.flags = list(corpus.flags)
