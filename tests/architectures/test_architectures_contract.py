@@ -1,0 +1,144 @@
+"""What every architecture must do, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thrifty.config.choices import Gpt, Mlp
+from thrifty.config.registry import CHOICES, load
+
+
+@dataclass
+class Example:
+    """A small model of an architecture, a batch for it, and a loss."""
+
+    config: Any
+    shape: dict[str, int]
+    batch: Callable[[], tuple[Tensor, Tensor]]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    outputs: tuple[int, ...]
+
+    def build(self, dropout: float = 0.0) -> nn.Module:
+        return load("architecture", self.config.name)(self.config, self.shape, dropout)
+
+
+def _tokens() -> tuple[Tensor, Tensor]:
+    tokens = torch.randint(0, 50, (4, 17), generator=torch.Generator().manual_seed(3))
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+def _rows() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(16, 5, generator=generator), torch.randint(0, 3, (16,), generator=generator)
+
+
+EXAMPLES = {
+    "gpt": Example(
+        Gpt(width=64, depth=2, context=16),
+        {"vocabulary": 50, "context": 16},
+        _tokens,
+        lambda outputs, targets: F.cross_entropy(outputs.flatten(0, 1), targets.flatten()),
+        (4, 16, 50),
+    ),
+    "mlp": Example(Mlp(widths=[64, 32, 16]), {"inputs": 5, "outputs": 3}, _rows, F.cross_entropy, (16, 3)),
+}
+
+
+@pytest.fixture(params=sorted(CHOICES["architecture"]))
+def example(request: pytest.FixtureRequest) -> Example:
+    torch.manual_seed(0)
+    return EXAMPLES[request.param]
+
+
+def test_outputs_have_the_shape_the_loss_expects(example: Example) -> None:
+    inputs, _ = example.batch()
+    outputs = example.build()(inputs)
+    assert outputs.shape == example.outputs
+    assert outputs.dtype == torch.float32
+
+
+def test_gradients_reach_every_parameter(example: Example) -> None:
+    model = example.build()
+    inputs, targets = example.batch()
+    example.loss(model(inputs), targets).backward()
+    dead = [name for name, one in model.named_parameters() if one.grad is None or not one.grad.abs().sum() > 0]
+    assert dead == []
+
+
+def test_one_batch_can_be_learned_by_heart(example: Example) -> None:
+    model = example.build()
+    inputs, targets = example.batch()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(60):
+        loss = example.loss(model(inputs), targets)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < losses[0] / 10
+
+
+def test_a_seed_decides_weights_and_dropout(example: Example) -> None:
+    inputs, _ = example.batch()
+    outputs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        outputs.append(example.build(dropout=0.3).train()(inputs))
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+
+
+def test_dropout_acts_in_training_only(example: Example) -> None:
+    inputs, _ = example.batch()
+    model = example.build(dropout=0.5)
+    model.train()
+    assert not torch.equal(model(inputs), model(inputs))
+    model.eval()
+    assert torch.equal(model(inputs), model(inputs))
+    still = example.build(dropout=0.0).train()
+    assert torch.equal(still(inputs), still(inputs))
+
+
+def test_dropout_changes_neither_the_names_of_weights_nor_what_they_compute(example: Example) -> None:
+    inputs, _ = example.batch()
+    trained, loaded = example.build(dropout=0.5).eval(), example.build(dropout=0.0).eval()
+    loaded.load_state_dict(trained.state_dict())
+    assert torch.equal(trained(inputs), loaded(inputs))
+
+
+def test_weights_share_no_memory_and_are_ordinary(example: Example) -> None:
+    # safetensors refuses shared tensors, and so does a count of parameters.
+    state = example.build().state_dict()
+    addresses = [tensor.data_ptr() for tensor in state.values()]
+    assert len(set(addresses)) == len(addresses)
+    assert all(tensor.is_contiguous() and tensor.isfinite().all() for tensor in state.values())
+
+
+def test_on_meta_it_costs_no_memory_and_no_randomness(example: Example) -> None:
+    before = torch.get_rng_state()
+    with torch.device("meta"):
+        model = example.build()
+    assert {one.device.type for one in model.parameters()} == {"meta"}
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_example_alone_is_answered_as_in_a_batch(example: Example) -> None:
+    inputs, _ = example.batch()
+    model = example.build().eval()
+    torch.testing.assert_close(model(inputs)[1:2], model(inputs[1:2]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rung", ["nano", "xxlarge"])
+def test_every_rung_is_built(example: Example, rung: str) -> None:
+    config = type(example.config)(**type(example.config).LADDER[rung].shape)
+    with torch.device("meta"):
+        model = load("architecture", config.name)(config, example.shape, 0.0)
+    assert sum(one.numel() for one in model.parameters()) > 1000

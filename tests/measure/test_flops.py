@@ -1,0 +1,60 @@
+"""Operations counted against formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from thrifty.config.choices import Gpt, Mlp
+from thrifty.config.registry import load
+from thrifty.measure.flops import forward_flops, training_flops
+
+VOCABULARY = 256
+
+
+def _gpt(width: int, depth: int, time: int) -> tuple[Callable[[], nn.Module], Tensor]:
+    config, shape = Gpt(width=width, depth=depth), {"vocabulary": VOCABULARY, "context": time}
+    return lambda: load("architecture", "gpt")(config, shape, 0.1), torch.zeros(1, time, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(("width", "depth", "time"), [(128, 4, 128), (64, 1, 7), (1600, 48, 128)])
+def test_gpt_takes_two_for_each_weight_and_token_and_its_attention(width: int, depth: int, time: int) -> None:
+    build, inputs = _gpt(width, depth, time)
+    weights = 12 * width * width * depth + VOCABULARY * width
+    expected = 2 * weights * time + 4 * time * time * width * depth
+    assert forward_flops(build, inputs) == expected
+    # Every product's both sides want a gradient: the embedding is looked up, not multiplied.
+    assert training_flops(build, inputs) == 3 * expected
+
+
+def test_mlp_takes_two_for_each_weight_and_no_gradient_of_its_inputs() -> None:
+    def build() -> nn.Module:
+        return load("architecture", "mlp")(Mlp(widths=[128, 64, 32]), {"inputs": 30, "outputs": 1}, 0.0)
+
+    forward = 2 * (30 * 128 + 128 * 64 + 64 * 32 + 32 * 1)
+    assert forward_flops(build, torch.zeros(1, 30)) == forward
+    assert training_flops(build, torch.zeros(1, 30)) == 3 * forward - 2 * 30 * 128
+
+
+def test_it_grows_with_the_batch_and_asks_neither_dtype_nor_randomness() -> None:
+    build, inputs = _gpt(64, 2, 16)
+    state = torch.get_rng_state()
+    one = training_flops(build, inputs)
+    assert training_flops(build, inputs.repeat(3, 1)) == 3 * one
+    assert training_flops(lambda: build().to(torch.bfloat16), inputs) == one
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_model_counted_has_not_been_computed() -> None:
+    devices = set()
+
+    class Spy(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            devices.add((input.device.type, self.weight.device.type))
+            return super().forward(input)
+
+    assert forward_flops(lambda: Spy(3, 2), torch.zeros(1, 3)) == 12
+    assert devices == {("meta", "meta")}

@@ -1,0 +1,193 @@
+"""What every optimizer must do, and the steps of each against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from thrifty.config.choices import Adam, AdamW, Gpt, Mlp, Sgd
+from thrifty.config.registry import CHOICES, load
+
+NAMES = sorted(CHOICES["optimizer"])
+
+
+def _optimizer(config: Any, model: nn.Module) -> torch.optim.Optimizer:
+    return load("optimizer", config.name)(config, model)
+
+
+def _default(name: str, lr: float) -> Any:
+    return CHOICES["optimizer"][name].schema(lr=lr)
+
+
+def _one_linear(weight: list[float], bias: list[float]) -> nn.Linear:
+    model = nn.Linear(len(weight), len(bias), dtype=torch.float64)
+    model.weight.data = torch.tensor([weight], dtype=torch.float64)
+    model.bias.data = torch.tensor(bias, dtype=torch.float64)
+    return model
+
+
+def _give(model: nn.Linear, weight: list[float], bias: list[float]) -> None:
+    model.weight.grad = torch.tensor([weight], dtype=torch.float64)
+    model.bias.grad = torch.tensor(bias, dtype=torch.float64)
+
+
+# -- contract -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_it_learns_in_every_dtype_of_weights(name: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1).to(dtype)
+    optimizer = _optimizer(_default(name, 0.05), model)
+    inputs = torch.randn(32, 4, dtype=dtype)
+    targets = inputs.sum(1, keepdim=True)
+    losses = []
+    for _ in range(100):
+        loss = (model(inputs) - targets).pow(2).mean()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < losses[0] / 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_frozen_parameters_stay_and_every_other_is_held_once(name: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    model[1].weight.requires_grad_(False)
+    frozen = model[1].weight.clone()
+    optimizer = _optimizer(_default(name, 0.1), model)
+    held = [id(one) for group in optimizer.param_groups for one in group["params"]]
+    assert sorted(held) == sorted(id(one) for one in model.parameters() if one.requires_grad)
+    model(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+    assert torch.equal(model[1].weight, frozen)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_schedule_can_move_its_learning_rate(name: str) -> None:
+    model = _one_linear([1.0, 2.0], [3.0])
+    optimizer = _optimizer(_default(name, 0.5), model)
+    assert {group["lr"] for group in optimizer.param_groups} == {0.5}
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    _give(model, [1.0, 1.0], [1.0])
+    optimizer.step()
+    assert model.weight.tolist() == [[1.0, 2.0]]
+    assert model.bias.tolist() == [3.0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_state_can_be_saved_and_taken_up(name: str) -> None:
+    def steps(model: nn.Linear, optimizer: torch.optim.Optimizer, gradients: list[float]) -> None:
+        for gradient in gradients:
+            _give(model, [gradient, -gradient], [gradient])
+            optimizer.step()
+
+    through = _one_linear([1.0, 2.0], [3.0])
+    steps(through, _optimizer(_default(name, 0.1), through), [1.0, 0.5, 2.0])
+
+    first = _one_linear([1.0, 2.0], [3.0])
+    early = _optimizer(_default(name, 0.1), first)
+    steps(first, early, [1.0, 0.5])
+    second = _one_linear(first.weight.tolist()[0], first.bias.tolist())
+    late = _optimizer(_default(name, 0.1), second)
+    late.load_state_dict(early.state_dict())
+    steps(second, late, [2.0])
+    assert torch.equal(second.weight, through.weight)
+    assert torch.equal(second.bias, through.bias)
+
+
+# -- by hand ------------------------------------------------------------------------------------------------------------
+
+
+def test_adam_takes_its_two_first_steps_as_in_the_paper() -> None:
+    model = _one_linear([1.0, 2.0], [3.0])
+    optimizer = _optimizer(Adam(lr=0.1, betas=[0.9, 0.99], eps=1e-3), model)
+    first, second = np.array([4.0, -0.002, 0.5]), np.array([-1.0, 0.004, 0.5])
+    _give(model, first[:2].tolist(), first[2:].tolist())
+    optimizer.step()
+    # After one step the corrected moments are g and g^2, whatever the betas.
+    expected = np.array([1.0, 2.0, 3.0]) - 0.1 * first / (np.abs(first) + 1e-3)
+    assert [*model.weight.tolist()[0], *model.bias.tolist()] == pytest.approx(expected, rel=1e-12)
+    assert model.weight[0, 0].item() == pytest.approx(0.9, abs=1e-4)  # large gradients move by lr, whatever their size
+
+    _give(model, second[:2].tolist(), second[2:].tolist())
+    optimizer.step()
+    mean = (0.9 * 0.1 * first + 0.1 * second) / (1 - 0.9**2)
+    square = (0.99 * 0.01 * first**2 + 0.01 * second**2) / (1 - 0.99**2)
+    expected = expected - 0.1 * mean / (np.sqrt(square) + 1e-3)
+    assert [*model.weight.tolist()[0], *model.bias.tolist()] == pytest.approx(expected, rel=1e-12)
+
+
+def test_adamw_takes_decay_off_matrices_apart_from_the_gradient() -> None:
+    model = _one_linear([1.0, 2.0], [3.0])
+    optimizer = _optimizer(AdamW(lr=0.1, weight_decay=0.5, eps=1e-12), model)
+    _give(model, [4.0, -4.0], [4.0])
+    optimizer.step()
+    assert model.weight.tolist()[0] == pytest.approx([1.0 * (1 - 0.1 * 0.5) - 0.1, 2.0 * (1 - 0.1 * 0.5) + 0.1])
+    assert model.bias.tolist() == pytest.approx([3.0 - 0.1])
+
+
+def test_adamw_decays_embeddings_and_linear_weights_and_spares_norms_and_biases() -> None:
+    model = load("architecture", "gpt")(Gpt(width=64, depth=1), {"vocabulary": 7, "context": 5}, 0.0)
+    optimizer = _optimizer(AdamW(lr=0.1, weight_decay=0.3), model)
+    decay = {id(one): group["weight_decay"] for group in optimizer.param_groups for one in group["params"]}
+    for name, one in model.named_parameters():
+        assert decay[id(one)] == (0.0 if "norm" in name or name.endswith("bias") else 0.3), name
+
+
+def test_sgd_takes_two_steps_with_momentum() -> None:
+    model = _one_linear([1.0, 2.0], [3.0])
+    optimizer = _optimizer(Sgd(lr=0.1, momentum=0.9), model)
+    _give(model, [1.0, -2.0], [0.5])
+    optimizer.step()
+    assert [*model.weight.tolist()[0], *model.bias.tolist()] == pytest.approx([0.9, 2.2, 2.95])
+    _give(model, [3.0, 1.0], [0.0])
+    optimizer.step()
+    # velocity: 0.9 * (1, -2, 0.5) + (3, 1, 0) = (3.9, -0.8, 0.45)
+    assert [*model.weight.tolist()[0], *model.bias.tolist()] == pytest.approx([0.51, 2.28, 2.905])
+
+
+def test_one_step_of_gradient_descent_is_the_formula() -> None:
+    """y = f(XW + b); dL/dW by the chain rule; mean over the m samples; W <- W - alpha dL/dW; all of it in numpy."""
+    generator = np.random.default_rng(0)
+    samples, alpha = 5, 0.3
+    x, target = generator.normal(size=(samples, 3)), generator.normal(size=(samples, 2))
+    w1, b1 = generator.normal(size=(3, 4)), generator.normal(size=4)
+    w2, b2 = generator.normal(size=(4, 2)), generator.normal(size=2)
+
+    model = load("architecture", "mlp")(Mlp(widths=[4]), {"inputs": 3, "outputs": 2}, 0.0).double()
+    given = {"hidden1.weight": w1.T, "hidden1.bias": b1, "output.weight": w2.T, "output.bias": b2}
+    model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in given.items()})
+    optimizer = _optimizer(Sgd(lr=alpha), model)
+    loss = (model(torch.from_numpy(x)) - torch.from_numpy(target)).pow(2).sum(1).mean()
+    loss.backward()
+    optimizer.step()
+
+    before = x @ w1 + b1
+    hidden = np.maximum(before, 0)
+    y = hidden @ w2 + b2
+    assert loss.item() == pytest.approx(sum(((y[i] - target[i]) ** 2).sum() for i in range(samples)) / samples)
+    steps = {name: np.zeros_like(value) for name, value in (("w1", w1), ("b1", b1), ("w2", w2), ("b2", b2))}
+    for i in range(samples):  # one sample after the other: the mean is over samples, not over outputs
+        dl_dy = 2 * (y[i] - target[i])
+        dl_dbefore = (w2 @ dl_dy) * (before[i] > 0)
+        steps["w2"] += np.outer(hidden[i], dl_dy) / samples
+        steps["b2"] += dl_dy / samples
+        steps["w1"] += np.outer(x[i], dl_dbefore) / samples
+        steps["b1"] += dl_dbefore / samples
+    assert (before > 0).any()
+    assert (before < 0).any()
+    after = {name: value.numpy() for name, value in model.state_dict().items()}
+    np.testing.assert_allclose(after["hidden1.weight"], (w1 - alpha * steps["w1"]).T, rtol=1e-12)
+    np.testing.assert_allclose(after["hidden1.bias"], b1 - alpha * steps["b1"], rtol=1e-12)
+    np.testing.assert_allclose(after["output.weight"], (w2 - alpha * steps["w2"]).T, rtol=1e-12)
+    np.testing.assert_allclose(after["output.bias"], b2 - alpha * steps["b2"], rtol=1e-12)

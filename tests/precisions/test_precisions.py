@@ -1,0 +1,124 @@
+"""What every precision must do, and what each does to a model."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import pytest
+import torch
+from torch import nn
+
+from thrifty.config.choices import Bf16, Gpt, WeightType
+from thrifty.config.registry import CHOICES, load
+from thrifty.precisions.base import Precision
+
+NAMES = sorted(CHOICES["precision"])
+
+
+def _precision(name: str) -> Precision:
+    return load("precision", name)(CHOICES["precision"][name].schema())
+
+
+def _gpt() -> nn.Module:
+    torch.manual_seed(0)
+    return load("architecture", "gpt")(Gpt(width=64, depth=2), {"vocabulary": 50, "context": 16}, 0.0).eval()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_bears_its_name_and_its_dtypes(name: str) -> None:
+    precision = _precision(name)
+    expected = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+    assert precision.name == name
+    assert precision.matmul_dtype is expected
+    assert precision.weight_dtype is torch.float32
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_context_is_the_same_kind_every_time_and_leaves_nothing_behind(name: str) -> None:
+    precision = _precision(name)
+    first, second = precision.context("cpu"), precision.context("cpu")
+    assert isinstance(first, AbstractContextManager)
+    assert type(first) is type(second)
+    for context in (first, second):
+        with context:
+            product = torch.ones(2, 2) @ torch.ones(2, 2)
+        assert product.dtype is precision.matmul_dtype
+    assert not torch.is_autocast_enabled("cpu")
+    assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is torch.float32
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_refusal_names_the_key_and_what_to_use_in_one_line(name: str) -> None:
+    for device in ("cpu", "cuda", "mps"):
+        reason = _precision(name).unsupported(device)
+        if reason is not None:
+            assert reason.startswith(f"precision={name}: ")
+            assert "use precision=" in reason
+            assert "\n" not in reason
+
+
+def test_fp32_costs_nothing_to_enter() -> None:
+    precision = _precision("fp32")
+    assert precision.context("cpu") is precision.context("cpu")
+    tokens = torch.arange(16)[None]
+    model = _gpt()
+    with precision.context("cpu"):
+        inside = model(tokens)
+    assert torch.equal(inside, model(tokens))
+
+
+def test_which_devices_are_refused() -> None:
+    assert _precision("fp32").unsupported("cpu") is None
+    assert _precision("bf16").unsupported("cpu") is None
+    assert _precision("fp16").unsupported("cpu") == (
+        "precision=fp16: takes hundreds of times longer on a CPU (0.5 against 135 GFLOP/s measured on one); use precision=bf16"
+    )
+    assert "loss scaling is not built yet" in str(_precision("fp16").unsupported("cuda"))
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bf16_is_refused_on_gpus_that_would_emulate_it(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    reason = _precision("bf16").unsupported("cuda")
+    assert reason == (None if native else "precision=bf16: Tesla T4 has no bfloat16 arithmetic; use precision=fp32")
+
+
+@pytest.mark.parametrize("weights", [WeightType.fp32, WeightType.bf16])
+def test_bf16_comes_close_to_fp32(weights: WeightType) -> None:
+    precision = load("precision", "bf16")(Bf16(weights=weights))
+    assert precision.weight_dtype is {"fp32": torch.float32, "bf16": torch.bfloat16}[weights.name]
+    tokens = torch.randint(0, 50, (4, 16), generator=torch.Generator().manual_seed(0))
+    exact = _gpt()(tokens)
+    model = _gpt().to(precision.weight_dtype)
+    with precision.context("cpu"):
+        outputs = model(tokens)
+    assert outputs.dtype is torch.bfloat16
+    error = ((outputs.float() - exact).norm() / exact.norm()).item()
+    assert 1e-5 < error < 2e-2  # 8 bits of mantissa are a relative 2^-9 a rounding; equal outputs would mean no autocast
+
+
+@pytest.mark.parametrize("weights", [WeightType.fp32, WeightType.bf16])
+def test_bf16_trains_with_gradients_in_the_dtype_of_the_weights(weights: WeightType) -> None:
+    precision = load("precision", "bf16")(Bf16(weights=weights))
+    model = _gpt().to(precision.weight_dtype)
+    with precision.context("cpu"):
+        outputs = model(torch.arange(16)[None])
+        loss = nn.functional.cross_entropy(outputs.flatten(0, 1), torch.arange(16))
+    assert loss.dtype is torch.float32
+    loss.backward()
+    assert {one.grad.dtype for one in model.parameters() if one.grad is not None} == {precision.weight_dtype}
+
+
+def test_a_context_for_each_forward_pass_sees_the_weights_of_the_last_step() -> None:
+    precision, model = _precision("bf16"), nn.Linear(8, 1)
+    inputs = torch.ones(1, 8)
+    with precision.context("cpu"):
+        before = model(inputs)
+    before.sum().backward()
+    with torch.no_grad():
+        model.weight.sub_(torch.ones_like(model.weight))
+    with precision.context("cpu"):
+        after = model(inputs)
+    assert (before - after).item() == pytest.approx(8.0, rel=0.02)
