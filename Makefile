@@ -63,8 +63,10 @@ $(DEV): pyproject.toml constraints.txt
 	@touch $(CORE) $(DEV)
 
 define install
-@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || { \
-	echo "thrifty needs Python 3.11 or 3.12, and $(PYTHON) is $$($(PYTHON) --version 2>&1 | tail -1): say which, e.g. make PYTHON=python3.11" >&2; exit 2; }
-@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+@$(BIN)/python -c '' 2>/dev/null || { \
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || { \
+		echo "thrifty needs Python 3.11 or 3.12, and '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not there): name one, e.g. make PYTHON=python3.11" >&2; exit 2; }; \
+	echo "$(PYTHON) -m venv .venv"; $(PYTHON) -m venv --clear .venv; }
+@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 $(BIN)/python -m pip --disable-pip-version-check install -e '.[$(1)]' -c constraints.txt
 endef
