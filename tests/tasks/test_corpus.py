@@ -10,7 +10,7 @@ import torch
 
 from thrifty.errors import BadData
 from thrifty.tasks import corpus
-from thrifty.tasks.corpus import readable_size, read_corpus
+from thrifty.tasks.corpus import read_corpus, readable_size
 
 
 def content(given: Path | str) -> bytes:

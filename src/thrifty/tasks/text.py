@@ -17,7 +17,7 @@ from thrifty.config.choices import Task as TaskConfig
 from thrifty.errors import BadData
 from thrifty.measure.statistics import Interval, mean_interval
 from thrifty.tasks.base import SPLITS, Data, Task
-from thrifty.tasks.corpus import Corpus, readable_size, read_corpus
+from thrifty.tasks.corpus import Corpus, read_corpus, readable_size
 from thrifty.tasks.generation import continue_prompt
 from thrifty.tasks.windows import Windows, block_count, split_ranges
 
@@ -74,8 +74,8 @@ class TextData(Data):
         windows = self._windows.get(draws.device)
         if windows is None:
             draws, windows = draws.cpu(), self._windows[torch.device("cpu")]
-        starts = windows[split].starts(draws).to(self._stream.device, non_blocking=True)
-        drawn = self._every_window[starts].to(self._device, non_blocking=True)
+        starts = _moved(windows[split].starts(draws), self._stream.device)
+        drawn = _moved(self._every_window[starts], self._device)
         return drawn[..., :-1].long(), drawn[..., 1:].long()
 
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -100,6 +100,11 @@ class TextData(Data):
         self._stream = stream
         # A view in which row s begins at byte s: picking rows needs no index for each byte.
         self._every_window = stream.unfold(0, self.context + 1, 1)
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    # Not waiting is safe only on the way to the GPU: on the way back the CPU would read what has not arrived.
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 class TextTask(Task):
