@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thrifty.tasks.table_values import as_numbers, as_texts, listed, require_finite, require_log1p
+from thrifty.tasks.table_values import as_numbers, as_texts, column_of, listed, require_finite, require_log1p
 
 MOST_CATEGORIES = 64
 # float32 ends at 3e38. Values this many standard deviations out are alike to any model, and must not become infinite.
@@ -62,25 +62,25 @@ class Preprocessing:
         Raises:
             BadData: a value that is no number, or that is infinite, or that log(x+1) cannot take; names column and row.
         """
-        columns = {one.name: as_numbers(frame[one.name], source, decimal) for one in self.numeric}
-        columns |= {one.name: as_texts(frame[one.name]) for one in self.categorical}
+        columns = {one.name: as_numbers(column_of(frame, one.name), source, decimal) for one in self.numeric}
+        columns |= {one.name: as_texts(column_of(frame, one.name)) for one in self.categorical}
         read = pd.DataFrame(columns, index=frame.index)
         require_finite(read, source)
         for one in self.numeric:
             if one.log1p:
-                require_log1p(read[one.name], source)
+                require_log1p(column_of(read, one.name), source)
         return read
 
     def apply(self, frame: pd.DataFrame) -> np.ndarray:
         """Inputs of the model, float32, one row a row, for a table that `read` has passed and that has no missing values."""
         inputs = np.zeros((len(frame), self.inputs), dtype=np.float32)
         for place, one in enumerate(self.numeric):
-            values = _transformed(frame[one.name], one.log1p)
+            values = _transformed(column_of(frame, one.name), one.log1p)
             with np.errstate(over="ignore"):
                 inputs[:, place] = np.clip((values - one.mean) / one.scale, -_FARTHEST, _FARTHEST)
         first = len(self.numeric)
         for one in self.categorical:
-            numbers = pd.Index(one.categories).get_indexer(pd.Index(frame[one.name].to_numpy(dtype=object)))
+            numbers = pd.Index(one.categories).get_indexer(pd.Index(column_of(frame, one.name).to_numpy(dtype=object)))
             if one.other:
                 numbers = np.where(numbers < 0, len(one.categories), numbers)
             known = (numbers >= 0).nonzero()[0]
@@ -108,7 +108,7 @@ def fit(
     constant: list[str] = []
     numbers: list[NumericColumn] = []
     for name in numeric:
-        values = _transformed(training[name], name in log1p)
+        values = _transformed(column_of(training, name), name in log1p)
         with np.errstate(over="ignore", invalid="ignore"):
             mean, scale = float(values.mean()), float(values.std())
         # The mean of equal numbers may be a hair beside them: compare the numbers. A scale may overflow, or vanish.
@@ -118,7 +118,7 @@ def fit(
             numbers.append(NumericColumn(name, name in log1p, mean, scale))
     texts: list[CategoryColumn] = []
     for name in categorical:
-        counts = training[name].value_counts()
+        counts = column_of(training, name).value_counts()
         # Ties in frequency are settled by name, so that the same rows in another order give the same inputs.
         ranked = sorted(((str(one), int(times)) for one, times in counts.items()), key=lambda pair: (-pair[1], pair[0]))
         if len(ranked) < 2:

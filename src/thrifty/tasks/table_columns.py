@@ -10,7 +10,7 @@ from pandas.api.types import is_numeric_dtype
 from thrifty.config.choices import Tabular
 from thrifty.errors import BadConfiguration, BadData, nearest
 from thrifty.tasks.table_reading import Table
-from thrifty.tasks.table_values import as_numbers, as_texts, listed, require_finite, require_log1p
+from thrifty.tasks.table_values import as_numbers, as_texts, column_of, listed, require_finite, require_log1p
 
 FEWEST_ROWS = 20
 # A text column with more distinct values than this, in more than half of its rows, names rows instead of describing them.
@@ -44,23 +44,27 @@ def select(table: Table, target: str, config: Tabular) -> Selection:
     if target in config.ignore:
         raise BadConfiguration(f"task.ignore has '{target}', which is task.target: take it out of one of the two")
     numbers = {
-        name: as_numbers(frame[name], table.source, table.decimal) for name in config.numeric if name not in config.ignore
+        name: as_numbers(column_of(frame, name), table.source, table.decimal)
+        for name in config.numeric
+        if name not in config.ignore
     }
     frame = frame.drop(columns=config.ignore).assign(**numbers)
     features = [str(name) for name in frame.columns if name != target]
-    if numbering := [name for name in features if name == "column 1" and _numbers_rows(frame[name])]:
+    if numbering := [name for name in features if name == "column 1" and _numbers_rows(column_of(frame, name))]:
         about.append("left out the first column, which has no name and numbers the rows")
-    if identifiers := [name for name in features if _names_rows(frame[name])]:
+    if identifiers := [name for name in features if _names_rows(column_of(frame, name))]:
         about.append(f"left out, a different text in most rows: {listed(identifiers)}")
     features = [name for name in features if name not in numbering and name not in identifiers]
     if not features:
         raise BadData(f"{table.source}: no column is left to predict '{target}' from; give a table with more columns")
-    complete = frame[[*features, target]].dropna()
+    used = frame.loc[:, [*features, target]]
+    complete = used.dropna()
     if not len(complete):
-        most = frame[[*features, target]].isna().sum().idxmax()
+        missing = {str(name): int(column_of(used, name).isna().sum()) for name in used.columns}
+        most = max(missing, key=missing.__getitem__)
         raise BadData(
             f"{table.source}: every row has a missing value, most of them in column '{most}' "
-            f"({int(frame[most].isna().sum())} of {len(frame)}); leave it out with task.ignore=[{most}]"
+            f"({missing[most]} of {len(frame)}); leave it out with task.ignore=[{most}]"
         )
     if dropped := len(frame) - len(complete):
         about.append(f"dropped {dropped} of {len(frame)} rows with missing values")
@@ -79,11 +83,11 @@ def _log1p_columns(table: Table, complete: pd.DataFrame, numeric: list[str], con
     if config.log1p in (None, "none"):
         return []
     if config.log1p == "auto":
-        return [name for name in numeric if complete[name].min() >= 0]
+        return [name for name in numeric if (column_of(complete, name) >= 0).all()]
     chosen = numeric if config.log1p == "all" else [str(name) for name in config.log1p]
     _require(table, numeric, "task.log1p", chosen, "numeric columns to learn from")
     for name in chosen:
-        require_log1p(complete[name], table.source)
+        require_log1p(column_of(complete, name), table.source)
     return chosen
 
 

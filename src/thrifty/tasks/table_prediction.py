@@ -32,7 +32,7 @@ def predict_table(
     _require_columns(table, preprocessing)
     read = preprocessing.read(table.frame, table.source, table.decimal)
     usable = read.notna().all(axis=1).to_numpy()
-    inputs = torch.from_numpy(preprocessing.apply(read[usable]))
+    inputs = torch.from_numpy(preprocessing.apply(read.loc[usable]))
     # The model may be on another device; where its inputs go is its own affair, the outputs are wanted here.
     outputs = [model(part).detach().float().cpu() for part in inputs.split(batch_size)] if len(inputs) else []
     found = _found(state, torch.cat(outputs)) if outputs else {"prediction": np.array([])}
@@ -83,7 +83,7 @@ def _as_csv(table: Table, found: dict[str, np.ndarray], usable: np.ndarray) -> s
         column = np.full(len(frame), np.nan, dtype=values.dtype)
         column[usable] = values
         frame[_free_name(name, [str(one) for one in table.frame.columns])] = pd.Series(column, index=frame.index)
-    style = {"sep": table.separator, "decimal": table.decimal, "float_format": "%.7g", "lineterminator": "\n"}
+    style: dict[str, Any] = {"sep": table.separator, "decimal": table.decimal, "float_format": "%.7g", "lineterminator": "\n"}
     return frame.to_csv(None, index=False, na_rep="", **style)
 
 

@@ -134,7 +134,7 @@ def _read_csv(given: str, path: Path, sample: bytes, verbatim: bool) -> Table:
     else:
         frame = tidy(frame, from_text=True)
         frame = frame.dropna(how="all")
-        unnamed = [name for name in frame if name in _placeholders(len(frame.columns)) and frame[name].isna().all()]
+        unnamed = [name for name in frame if name in _placeholders(len(frame.columns)) and frame[name].isna().to_numpy().all()]
         frame = frame.drop(columns=unnamed)  # left by a separator at the end of each line
     return Table(given, frame, separator, decimal, about)
 

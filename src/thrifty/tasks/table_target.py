@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,11 +96,13 @@ def split_rows(target: Target, config: Tabular, source: str) -> dict[str, np.nda
     """
     rows = len(target.values)
     held = {"test": max(1, round(rows * config.test)), "validation": max(1, round(rows * config.validation))}
-    left, splits = np.arange(rows), {}
+    left: np.ndarray = np.arange(rows)
+    splits: dict[str, np.ndarray] = {}
     for split, size in held.items():
         classes = target.values[left] if target.labels else None
         try:
-            left, splits[split] = train_test_split(left, test_size=size, random_state=config.split_seed, stratify=classes)
+            parts: list[Any] = train_test_split(left, test_size=size, random_state=config.split_seed, stratify=classes)
+            left, splits[split] = parts
         except ValueError as error:  # scikit-learn cannot put every class on both sides
             raise _too_few(target, held, source) from error
     if target.labels and len(np.unique(target.values[left])) < len(target.labels):

@@ -10,24 +10,8 @@ from thrifty.errors import BadData
 
 # What pandas takes as missing, written out so that every version reads a file alike, and "?", as many public tables have it.
 MISSING = frozenset(
-    [
-        "",
-        "?",
-        "#N/A",
-        "#N/A N/A",
-        "#NA",
-        "-1.#IND",
-        "-1.#QNAN",
-        "-NaN",
-        "-nan",
-        "1.#IND",
-        "1.#QNAN",
-        "<NA>",
-        "N/A",
-        "NA",
-        "NULL",
-    ]
-    + ["NaN", "None", "n/a", "nan", "null"]
+    {"", "?", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"}
+    | {"NULL", "NaN", "None", "n/a", "nan", "null"}
 )
 
 
@@ -37,27 +21,19 @@ def tidy(frame: pd.DataFrame, from_text: bool = False) -> pd.DataFrame:
     Args:
         from_text: the values come from a file without types, so texts that are all numbers are numbers.
     """
-    columns = {}
-    for name, column in frame.items():
-        if is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype):
-            columns[name] = _as_floats(column)
-            continue
-        if column.dtype == object and infer_dtype(column, skipna=True) == "decimal":
-            columns[name] = _as_floats(pd.to_numeric(column, errors="coerce"))
-            continue
-        texts = as_texts(column)
-        present = texts.dropna()
-        numbers = pd.to_numeric(present, errors="coerce") if from_text and len(present) else None
-        if numbers is not None and not numbers.isna().any():
-            columns[name] = _as_floats(numbers.reindex(column.index))
-        else:
-            columns[name] = texts
-    return pd.DataFrame(columns, index=frame.index, columns=frame.columns)
+    return pd.DataFrame({name: _tidy_column(column_of(frame, name), from_text) for name in frame.columns}, index=frame.index)
+
+
+def column_of(frame: pd.DataFrame, name: object) -> pd.Series:
+    """The column of a frame whose names are unique."""
+    column = frame[name]
+    assert isinstance(column, pd.Series)
+    return column
 
 
 def as_texts(column: pd.Series) -> pd.Series:
     """A column as texts without blanks around them; truth values are `true` and `false` however they were written."""
-    if is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype):
+    if _is_numbers(column):
         # A class written 1 in one file and 1.0 in another is the same class.
         return column.map(number_text, na_action="ignore").astype("string")
     texts = column.astype("string").str.strip()
@@ -72,18 +48,17 @@ def as_numbers(column: pd.Series, source: str, decimal: str = ".") -> pd.Series:
     Raises:
         BadData: a value that is neither a number nor missing; names column and row.
     """
-    if is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype):
+    if _is_numbers(column):
         return _as_floats(column)
     texts = as_texts(column).replace({"true": "1", "false": "0"})
     if decimal != ".":
         texts = texts.str.replace(decimal, ".", regex=False)
-    numbers = _as_floats(pd.to_numeric(texts, errors="coerce"))
+    numbers = _parsed(texts)
     wrong = (numbers.isna() & texts.notna()).to_numpy()
     if wrong.any():
         place = int(wrong.argmax())
-        raise BadData(
-            f"{_place(source, column, place)}: '{_shown(column.iloc[place])}' is not a number; correct it or leave it blank"
-        )
+        shown = _shown(column.iloc[place])
+        raise BadData(f"{_place(source, column, place)}: '{shown}' is not a number; correct it or leave it blank")
     return numbers
 
 
@@ -93,8 +68,8 @@ def require_finite(frame: pd.DataFrame, source: str) -> None:
     Raises:
         BadData: names column and row.
     """
-    for name in frame:
-        column = frame[name]
+    for name in frame.columns:
+        column = column_of(frame, name)
         if is_numeric_dtype(column.dtype):
             wrong = np.isinf(column.to_numpy(dtype=np.float64))
             if wrong.any():
@@ -124,6 +99,27 @@ def number_text(value: float) -> str:
 def listed(names: list[str], most: int = 12) -> str:
     """Names for a message, the first of many."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _tidy_column(column: pd.Series, from_text: bool) -> pd.Series:
+    if _is_numbers(column):
+        return _as_floats(column)
+    if column.dtype == object and infer_dtype(column, skipna=True) == "decimal":
+        return _parsed(column)
+    texts = as_texts(column)
+    numbers = _parsed(texts) if from_text and texts.notna().any() else None
+    return texts if numbers is None or (numbers.isna() & texts.notna()).any() else numbers
+
+
+def _is_numbers(column: pd.Series) -> bool:
+    return is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype)
+
+
+def _parsed(column: pd.Series) -> pd.Series:
+    """Texts or decimals as numbers; what is none of them becomes NaN."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    assert isinstance(numbers, pd.Series)
+    return _as_floats(numbers)
 
 
 def _as_floats(column: pd.Series) -> pd.Series:

@@ -23,7 +23,7 @@ from thrifty.tasks.table_columns import select
 from thrifty.tasks.table_prediction import predict_table
 from thrifty.tasks.table_reading import Table, file_fingerprint, read_table
 from thrifty.tasks.table_target import Target, describe, read_target, split_rows
-from thrifty.tasks.table_values import listed
+from thrifty.tasks.table_values import column_of, listed
 
 BUILT_IN = "the built-in breast cancer table"
 BUILT_IN_TARGET = "diagnosis"
@@ -155,7 +155,7 @@ class TabularTask(Task):
                 raise BadConfiguration(f"task.path={config.path} needs task.target, the column to predict, one of: {names}")
             target_name = config.target
         selection = select(table, target_name, config)
-        column = selection.frame[target_name]
+        column = column_of(selection.frame, target_name)
         numeric = pd.api.types.is_numeric_dtype(column.dtype)
         target = read_target(column, config.kind, table.source, table.decimal)
         splits = split_rows(target, config, table.source)
