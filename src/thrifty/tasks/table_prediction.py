@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -35,7 +34,8 @@ def predict_table(
     inputs = torch.from_numpy(preprocessing.apply(read.loc[usable]))
     # The model may be on another device; where its inputs go is its own affair, the outputs are wanted here.
     outputs = [model(part).detach().float().cpu() for part in inputs.split(batch_size)] if len(inputs) else []
-    found = _found(state, torch.cat(outputs)) if outputs else {"prediction": np.array([])}
+    width = len(state["labels"]) if state["kind"] == "multiclass" else 1
+    found = _found(state, torch.cat(outputs) if outputs else torch.empty(0, width))
     text = _as_csv(table, found, usable)
     left_empty = int((~usable).sum())
     empty = f" ({left_empty} rows left empty: they have missing values)" if left_empty else ""
@@ -79,12 +79,13 @@ def _found(state: dict[str, Any], outputs: Tensor) -> dict[str, np.ndarray]:
 def _as_csv(table: Table, found: dict[str, np.ndarray], usable: np.ndarray) -> str:
     """The input's columns as they were and the new ones, in the input's style, so that it opens where the input did."""
     frame = table.frame.copy()
+    taken = [str(one) for one in frame.columns]
     for name, values in found.items():
-        column = np.full(len(frame), np.nan, dtype=values.dtype)
-        column[usable] = values
-        frame[_free_name(name, [str(one) for one in table.frame.columns])] = pd.Series(column, index=frame.index)
-    style: dict[str, Any] = {"sep": table.separator, "decimal": table.decimal, "float_format": "%.7g", "lineterminator": "\n"}
-    return frame.to_csv(None, index=False, na_rep="", **style)
+        column = np.full(len(frame), "", dtype=object)
+        # Formatted here and not by to_csv, which would cut the digits of the input's own numbers too.
+        column[usable] = values if values.dtype == object else [f"{one:.7g}".replace(".", table.decimal) for one in values]
+        frame[_free_name(name, taken)] = column
+    return frame.to_csv(None, index=False, sep=table.separator, lineterminator="\n")
 
 
 def _free_name(name: str, taken: list[str]) -> str:
