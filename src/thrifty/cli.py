@@ -84,7 +84,10 @@ def _one_experiment(overrides: list[str]) -> int:
     if outcome.record is not None:
         from thrifty.report.summary import summary
 
-        Console().print(summary(outcome.record, str(outcome.path)))
+        from thrifty.report.terminal import output_console
+
+        console = output_console()
+        console.print(summary(outcome.record, str(outcome.path), console.width), soft_wrap=True)
     return outcome.exit_code
 
 
@@ -97,7 +100,10 @@ def _grid(overrides: list[str]) -> int:
     result = run_grid(overrides, Console(stderr=True))
     records = [outcome.record for outcome in result.outcomes if outcome.record is not None]
     if records:
-        Console().print(comparison_table(records))
+        from thrifty.report.terminal import output_console
+
+        console = output_console()
+        console.print(comparison_table(records, console.width))
         print(f"\n{len(records)} records in {result.directory}")
     refused, left = len(result.outcomes) - len(records), result.size - len(result.outcomes)
     if refused or left:

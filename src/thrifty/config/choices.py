@@ -137,13 +137,13 @@ class Gpt(Architecture):
     NAME: ClassVar[str] = "gpt"
     TASKS: ClassVar[tuple[str, ...]] = ("text",)
     LADDER: ClassVar[dict[str, Rung]] = {
-        "nano": Rung({"width": 128, "depth": 4}, 16, 1024),
-        "tiny": Rung({"width": 192, "depth": 12}, 16, 512),
-        "small": Rung({"width": 384, "depth": 12}, 16, 256),
-        "base": Rung({"width": 768, "depth": 12}, 8, 128),
-        "large": Rung({"width": 1024, "depth": 24}, 4, 64),
-        "xlarge": Rung({"width": 1280, "depth": 36}, 4, 32),
-        "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 16),
+        "nano": Rung({"width": 128, "depth": 4}, 16, 512),
+        "tiny": Rung({"width": 192, "depth": 12}, 16, 256),
+        "small": Rung({"width": 384, "depth": 12}, 16, 128),
+        "base": Rung({"width": 768, "depth": 12}, 8, 64),
+        "large": Rung({"width": 1024, "depth": 24}, 4, 24),
+        "xlarge": Rung({"width": 1280, "depth": 36}, 4, 12),
+        "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 8),
     }
     LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 4e-3, "adamw": 4e-3, "sgd": 0.5}
 
@@ -154,10 +154,12 @@ class Gpt(Architecture):
 
     def learning_rate(self, optimizer: str) -> float:
         # Adam's step does not shrink as layers widen, the sum it moves grows with the width: hence 1/width
-        # (Yang et al., "Tensor Programs V", 2022). SGD's gradient already carries that factor.
+        # (Yang et al., "Tensor Programs V", 2022), and the root of the depth for as many blocks that move together.
+        # SGD's gradient already carries the width.
         base = self.LEARNING_RATES[optimizer]
         assert self.width is not None
-        return base if optimizer == "sgd" else base * 128 / self.width
+        assert self.depth is not None
+        return base if optimizer == "sgd" else base * 128 / self.width * (4 / max(4, self.depth)) ** 0.5
 
     def check(self, path: str) -> None:
         if self.width is not None and self.width % 64:
@@ -270,7 +272,7 @@ class Cosine(Schedule):
     NAME: ClassVar[str] = "cosine"
 
     name: str = key("cosine", "the chosen schedule")
-    warmup: float = key(0.05, "share of the steps spent rising to the peak", at_least=0, below=1)
+    warmup: float = key(0.1, "share of the steps spent rising to the peak", at_least=0, below=1)
     final: float = key(0.1, "last learning rate, as a share of the peak", at_least=0, at_most=1)
 
 

@@ -39,6 +39,8 @@ class TrainingModule(pl.LightningModule):
         self.model = model
         self.data, self.optimizer, self.precision, self.regularizer = data, optimizer, precision, regularizer
         self.peak_lr, self.lr_factor = peak_lr, lr_factor
+        self.most_at_once = data.most_at_once
+        """Examples in one forward pass; a batch of more is computed in parts."""
         self.steps_made = 0
         self.wait_seconds = 0.0
         """Time spent getting batches; the monitor sets it back."""
@@ -57,7 +59,7 @@ class TrainingModule(pl.LightningModule):
     def training_step(self, draws: Tensor, batch_idx: int) -> None:
         """Optimiser steps on the drawn batches, draws (batches, examples), one after the other."""
         begin = time.perf_counter()
-        whole = draws.shape[1] <= self.data.most_at_once
+        whole = draws.shape[1] <= self.most_at_once
         batches = zip(*self.data.batch("train", draws), strict=True) if whole else iter(draws)
         self.wait_seconds += time.perf_counter() - begin
         total = torch.zeros((), device=self.device)
@@ -79,7 +81,7 @@ class TrainingModule(pl.LightningModule):
     def backward_in_parts(self, draws: Tensor) -> Tensor:
         """The same gradients for a batch too large to be computed at once, summed over parts of it."""
         total = torch.zeros((), device=self.device)
-        for part in draws.split(self.data.most_at_once):
+        for part in draws.split(self.most_at_once):
             begin = time.perf_counter()
             inputs, targets = self.data.batch("train", part)
             self.wait_seconds += time.perf_counter() - begin

@@ -136,6 +136,8 @@ class TrainMethod:
         factor = registry.load("schedule", config.schedule.name)(config.schedule, self.steps)
         assert config.optimizer.lr is not None
         module = TrainingModule(model, data, optimizer, config.optimizer.lr, factor, self.precision, config.regularizer)
+        if config.batch_size != "full":
+            module.most_at_once = self.batch_size  # what was asked for, memory included
         validation_steps = _evenly(self.steps, config.train.validations)
         history_steps = _evenly(self.steps, _HISTORY_POINTS) | {1}
         sampler = BatchSampler(data.sizes["train"], self.batch_size, config.seed)

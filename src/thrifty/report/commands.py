@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from thrifty.errors import BadConfiguration, BadData
+from thrifty.report.terminal import output_console
 
 
 def list_runs(options: argparse.Namespace) -> int:
@@ -33,9 +34,8 @@ def list_runs(options: argparse.Namespace) -> int:
     if not records:
         sys.stderr.write(f"no runs in {options.store}{' that match' if options.filters else ''}; `python run.py` makes one\n")
         return 0
-    from rich.console import Console
-
-    Console().print(comparison_table(records))
+    console = output_console()
+    console.print(comparison_table(records, console.width))
     return 0
 
 
@@ -48,11 +48,10 @@ def show_run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(record, indent=1))
         return 0
-    from rich.console import Console
-
     from thrifty.report.summary import summary
 
-    Console().print(summary(record, str(directory), everything=True))
+    console = output_console()
+    console.print(summary(record, str(directory), console.width, everything=True), soft_wrap=True)
     return 0
 
 

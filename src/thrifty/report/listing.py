@@ -10,7 +10,7 @@ from rich.table import Table
 from thrifty.errors import BadConfiguration
 from thrifty.report.numbers import metric_text
 
-_COLUMNS = ("train/time_s", "train/peak_host_mib", "infer/latency_ms", "size/file_mib")
+_COLUMNS = {"train/time_s": "training", "infer/latency_ms": "latency", "size/file_mib": "file", "train/peak_host_mib": "memory"}
 
 
 def value_at(record: dict[str, Any], key: str) -> Any:
@@ -56,29 +56,44 @@ def _same_number(text: str, value: Any) -> bool:
         return False
 
 
-def comparison_table(records: Sequence[dict[str, Any]]) -> Table:
-    """Records side by side: what differs between them, what they cost, how good they are."""
+def comparison_table(records: Sequence[dict[str, Any]], width: int) -> Table:
+    """Records side by side: what differs between them, how good they are, what they cost.
+
+    Args:
+        width: columns of the terminal; costs that do not fit are left out, from the last.
+    """
+    columns: list[tuple[str, list[str]]] = [("run", [record["id"].split("-")[0] for record in records])]
+    columns += [(key, [str(value_at(record, key)) for record in records]) for key in _differing(records)]
+    if any(record["status"] != "ok" for record in records):
+        columns.append(("status", [record["status"] for record in records]))
+    columns.append((_quality_heading(records), [_quality(record) for record in records]))
+    kept = len(columns)
+    columns += [(heading, [metric_text(name, record["metrics"].get(name)) for record in records]) for name, heading in _COLUMNS.items()]
+    while len(columns) > kept and sum(max(map(len, [heading, *cells])) + 2 for heading, cells in columns) > width:
+        columns.pop()
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("run", no_wrap=True)
-    differing = _differing(records)
-    for key in differing:
-        table.add_column(key)
-    table.add_column("status")
-    table.add_column("quality", justify="right", no_wrap=True)
-    for name in _COLUMNS:
-        table.add_column(name.replace("/", "/\n"), justify="right")
-    for record in records:
-        quality = f"quality/{record['data'].get('deciding')}"
-        shown = metric_text(quality, record["metrics"].get(quality))
-        label = f"{shown} {record['data'].get('deciding', '')}" if shown != "-" else "-"
-        cells = [str(value_at(record, key)) for key in differing]
-        costs = [metric_text(name, record["metrics"].get(name)) for name in _COLUMNS]
-        table.add_row(record["id"][:19] + "…" + record["id"][-12:], *cells, record["status"], label, *costs)
+    for place, (heading, _) in enumerate(columns):
+        table.add_column(heading, justify="right" if place >= kept - 1 else "left", no_wrap=True)
+    for row in zip(*(cells for _, cells in columns), strict=True):
+        table.add_row(*row)
     return table
+
+
+def _quality(record: dict[str, Any]) -> str:
+    name = f"quality/{record['data'].get('deciding')}"
+    return metric_text(name, record["metrics"].get(name))
+
+
+def _quality_heading(records: Sequence[dict[str, Any]]) -> str:
+    names = {record["data"].get("deciding") for record in records}
+    return names.pop() or "quality" if len(names) == 1 else "quality"
 
 
 def _differing(records: Sequence[dict[str, Any]]) -> list[str]:
     """Keys that tell the records apart, of those a reader knows."""
     keys = ("task", "architecture", "model", "method", "optimizer", "optimizer.lr", "schedule", "batch_size", "precision", "seed")
     found = [key for key in keys if len({str(value_at(record, key)) for record in records}) > 1]
-    return [key for key in found if not (key == "optimizer.lr" and "optimizer" in found)] or ["task", "model", "optimizer"]
+    # These two follow from the others, unless they are all that differs.
+    implied = {"architecture": "task", "optimizer.lr": "optimizer"}
+    found = [key for key in found if implied.get(key) not in found]
+    return found or ["task", "model", "optimizer"]

@@ -19,6 +19,7 @@ SECTIONS = (
     ("Cost of prediction", ("infer/",)),
     ("Size", ("size/",)),
 )
+_WIDE = 118
 FLAGS = {
     "budget_reached": "training met its time cap before its last step: quality is that of a run cut short (budget=full trains on)",
     "stopped_early": "training stopped early: validation no longer got better; the best weights were kept",
@@ -26,10 +27,11 @@ FLAGS = {
 }
 
 
-def summary(record: dict[str, Any], path: str, everything: bool = False) -> RenderableType:
+def summary(record: dict[str, Any], path: str, width: int, everything: bool = False) -> RenderableType:
     """The table of a record.
 
     Args:
+        width: columns of the terminal; a narrow one gets no column of explanations.
         everything: also show the metrics that are missing, with their reasons.
     """
     config = record["config"]
@@ -39,10 +41,13 @@ def summary(record: dict[str, Any], path: str, everything: bool = False) -> Rend
         f"{config['precision']['name']} on {record['environment'].get('device') or '?'}, seed {config['seed']}",
     )
     table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
-    table.add_column("")
+    wide = width >= _WIDE
+    table.add_column("", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("95% interval", no_wrap=True)
-    table.add_column("what it is", style="dim")
+    if wide:
+        table.add_column("what it is", style="dim")
+    unmeasured: list[str] = []
     deciding = record["data"].get("deciding")
     for heading, prefixes in SECTIONS:
         rows = [(name, entry) for name, entry in record["metrics"].items() if name.startswith(prefixes)]
@@ -51,19 +56,22 @@ def summary(record: dict[str, Any], path: str, everything: bool = False) -> Rend
             table.add_row(Text(heading, style="bold"))
         for name, entry in rows:
             declared = METRICS.get(name)
+            value, interval = metric_text(name, entry), interval_text(name, entry)
             meaning = declared.meaning if declared else ""
             if entry["value"] is None:
                 meaning = f"not measured: {entry['reason']}"
+                unmeasured.append(f"- {name}: {entry['reason']}")
             style = "bold green" if name == f"quality/{deciding}" else ""
-            table.add_row(f"  {name}", Text(metric_text(name, entry), style=style), interval_text(name, entry), escape(meaning))
+            table.add_row(f"  {name}", Text(value, style=style), interval, *([escape(meaning)] if wide else []))
     parts: list[RenderableType] = [Text(""), title]
     if record["status"] != "ok":
         parts.append(Text(f"{record['status']}: {record['reason']}", style="bold red"))
     parts.append(table)
+    parts += [Text(line, style="dim") for line in unmeasured if not wide]
     parts += [Text(f"! {flag}: {FLAGS.get(flag, 'see the record')}", style="yellow") for flag in record["flags"]]
     parts.append(Text(""))
-    parts.append(Text(f"record  {path}"))
-    parts.append(Text(f"again   {record['command']}"))
+    parts.append(Text(f"record  {path}", overflow="fold"))
+    parts.append(Text(f"again   {record['command']}", overflow="fold"))
     advice = next_steps(record)
     if advice:
         parts.append(Text("\nWhat to try next", style="bold"))

@@ -38,7 +38,7 @@ class Data(ABC):
     flags: list[str]
     """Flags for the record."""
     most_at_once: ClassVar[int] = 16384
-    """Most examples in one forward pass; a larger batch is computed in parts whose gradients are summed."""
+    """Most examples in one forward pass of an evaluation, or of a batch of the whole split, whose gradients are summed."""
 
     @abstractmethod
     def to(self, device: torch.device) -> None:
