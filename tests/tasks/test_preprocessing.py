@@ -9,7 +9,7 @@ import pytest
 
 from thrifty.errors import BadData
 from thrifty.tasks.preprocessing import MOST_CATEGORIES, Preprocessing, fit
-from thrifty.tasks.table_values import as_numbers, as_texts, tidy
+from thrifty.tasks.table_values import as_numbers, as_texts, listed, tidy
 
 
 def texts(values: list[str]) -> pd.Series:
@@ -107,3 +107,8 @@ def test_tidy_makes_numbers_or_texts_of_every_type() -> None:
     types = {name: str(column.dtype) for name, column in tidy(frame).items()}
     assert types == {name: "float64" if name in ("integer", "nullable") else "string" for name in types}
     assert tidy(frame)["mixed"].fillna("-").tolist() == ["true", "-"]
+
+
+def test_long_lists_of_names_keep_the_last() -> None:
+    assert listed(["a", "b", "c"], 3) == "a, b, c"
+    assert listed(["a", "b", "c", "d", "e"], 3) == "a, b (2 more) e"

@@ -97,8 +97,10 @@ def number_text(value: float) -> str:
 
 
 def listed(names: list[str], most: int = 12) -> str:
-    """Names for a message, the first of many."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    """Names for a message; of many the first and the last, which in a table often is the target."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[: most - 1])} ({len(names) - most} more) {names[-1]}"
 
 
 def _tidy_column(column: pd.Series, from_text: bool) -> pd.Series:
