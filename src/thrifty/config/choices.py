@@ -60,7 +60,7 @@ class Text(Task):
 
     NAME: ClassVar[str] = "text"
     DECIDING: ClassVar[str] = "bits_per_byte"
-    QUICK_STEPS: ClassVar[int | None] = 400
+    QUICK_STEPS: ClassVar[int | None] = 300
     FULL_EPOCHS: ClassVar[float] = 1
 
     name: str = key("text", "the chosen task")

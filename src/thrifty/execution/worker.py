@@ -82,7 +82,7 @@ def _run(job: Job, emit: Callable[[Event], None], stop: StopRequest) -> int:
     data = method.prepare()
     record = new_record(plain(config), job.overrides, job.attempt)
     record["data"] = data
-    record["environment"] |= {**describe_device(device), "threads": threads}
+    record["environment"] |= {**describe_device(device), "threads": threads, "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY")}
     directory = RunDirectory.claim(Path(job.parent), record)
     _redirect(directory.path / "run.log", Path(job.log))
     emit(Started(str(directory.path), record["id"], record["config"], data["about"]))
