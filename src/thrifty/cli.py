@@ -63,7 +63,9 @@ def run_command(arguments: Sequence[str]) -> int:
     for flag in flags:
         if flag not in ("-m", "--multirun"):
             known = ("--help", "--multirun", "--version", *_HYDRA_FLAGS)
-            raise BadConfiguration(f"{flag}: there is no such flag{nearest(flag, known)}; settings are written key=value, see --help")
+            raise BadConfiguration(
+                f"{flag}: there is no such flag{nearest(flag, known)}; settings are written key=value, see --help"
+            )
     if not flags:
         return _one_experiment(overrides)
     if any(one.lstrip("+~").startswith("hydra") for one in overrides):
@@ -83,7 +85,6 @@ def _one_experiment(overrides: list[str]) -> int:
         sys.stderr.write(f"error: {outcome.message}\n")
     if outcome.record is not None:
         from thrifty.report.summary import summary
-
         from thrifty.report.terminal import output_console
 
         console = output_console()
@@ -168,7 +169,9 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(command=commands.predict)
 
     one = names.add_parser("keys", help="every key of the configuration, with type, default and meaning")
-    one.add_argument("pattern", nargs="?", default="", help="only keys with this in their name, or of this choice (optimizer=adam)")
+    one.add_argument(
+        "pattern", nargs="?", default="", help="only keys with this in their name, or of this choice (optimizer=adam)"
+    )
     one.add_argument("--markdown", action="store_true", help="as docs/keys.md has it")
     one.set_defaults(command=commands.print_keys)
 

@@ -49,6 +49,8 @@ class RunDirectory:
         temporary = parent / f".claim-{secrets.token_hex(6)}"
         try:
             temporary.mkdir(parents=True)
+            write_atomically(temporary / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+            write_atomically(temporary / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(record["overrides"])))
             while True:
                 record["id"] = "-".join((utc_stamp(), *parts, record["config_hash"][:12]))
                 write_atomically(temporary / RESULT, to_json(record))
@@ -58,13 +60,12 @@ class RunDirectory:
                 except OSError:
                     if not (parent / record["id"]).exists():
                         raise
-            own = cls(parent / record["id"], record)
-            write_atomically(own.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
-            write_atomically(own.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(record["overrides"])))
             sync_directory(parent)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise BadData(f"store={parent}: cannot be written ({error.strerror}); free some space or give another store=DIR") from error
+            raise BadData(
+                f"store={parent}: cannot be written ({error.strerror}); free some space or give another store=DIR"
+            ) from error
         return own
 
     def finish(self, status: str, reason: str | None) -> None:
@@ -130,7 +131,9 @@ def read_record(directory: Path) -> dict[str, Any]:
     except KeyError as error:
         raise BadData(f"{directory / RESULT}: has no {error}; it is not a record of ours, or was altered") from error
     if config_hash(config) != given:
-        raise BadData(f"{directory / RESULT}: its configuration is not the one it was written with (hash {given[:12]}); run it again")
+        raise BadData(
+            f"{directory / RESULT}: its configuration is not the one it was written with (hash {given[:12]}); run it again"
+        )
     if record["status"] == "running" and attempt["host"] == platform.node() and not _alive(attempt["pid"]):
         record.update(status="killed", reason="the process is gone and left no record")
     return record

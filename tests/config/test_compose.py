@@ -74,7 +74,7 @@ def facts(config: Any) -> dict[str, Any]:
 def test_defaults_are_a_nano_gpt_on_text() -> None:
     config = compose([])
     choices = ["text", "gpt", "train", "adamw", "cosine", "fp32", "quick", "quick", "wandb"]
-    assert facts(config) == {"choices": choices, "rest": ("nano", 16, 400, None, 60.0), "lr": 4e-3}
+    assert facts(config) == {"choices": choices, "rest": ("nano", 16, 300, None, 60.0), "lr": 4e-3}
     assert (config.architecture.width, config.architecture.depth, config.architecture.context) == (128, 4, 128)
     assert (config.store, config.seed, config.device.name, config.engine.name) == ("results", 0, "auto", "eager")
     assert config.logger.mode.name == "offline"

@@ -88,6 +88,7 @@ class Tabular(Task):
     )
 
     def check(self, path: str) -> None:
+        """What a range cannot say; `path` leads the key's name in errors."""
         given = self.log1p
         if isinstance(given, list) and all(isinstance(one, str) for one in given):
             return
@@ -153,6 +154,7 @@ class Gpt(Architecture):
     context: int = key(128, "bytes the model looks back", unit="bytes", at_least=2)
 
     def learning_rate(self, optimizer: str) -> float:
+        """Adam\'s falls as the model grows; SGD\'s does not."""
         # Adam's step does not shrink as layers widen, the sum it moves grows with the width: hence 1/width
         # (Yang et al., "Tensor Programs V", 2022), and the root of the depth for as many blocks that move together.
         # SGD's gradient already carries the width.
@@ -162,6 +164,7 @@ class Gpt(Architecture):
         return base if optimizer == "sgd" else base * 128 / self.width * (4 / max(4, self.depth)) ** 0.5
 
     def check(self, path: str) -> None:
+        """What a range cannot say; `path` leads the key's name in errors."""
         if self.width is not None and self.width % 64:
             raise BadConfiguration(
                 f"{path}width={self.width}: must be a multiple of 64, the size of an attention head; "
@@ -187,11 +190,13 @@ class Mlp(Architecture):
     widths: list[int] | None = key(None, "units of each hidden layer", at_least=1, default_shown="by model")
 
     def learning_rate(self, optimizer: str) -> float:
+        """Adam\'s falls as the model grows; SGD\'s does not."""
         assert self.widths is not None
         base = self.LEARNING_RATES[optimizer]
         return base if optimizer == "sgd" else base * (128 / max(128, max(self.widths))) ** 0.5
 
     def check(self, path: str) -> None:
+        """What a range cannot say; `path` leads the key's name in errors."""
         if self.widths is not None and not self.widths:
             raise BadConfiguration(f"{path}widths=[]: must name at least one hidden layer, such as [128,64,32]")
 
@@ -220,6 +225,7 @@ class Adam(Optimizer):
     eps: float = key(1e-8, "added to the root of the second moment", above=0)
 
     def check(self, path: str) -> None:
+        """What a range cannot say; `path` leads the key's name in errors."""
         if len(self.betas) != 2:
             raise BadConfiguration(f"{path}betas={self.betas}: must be two numbers, such as [0.9,0.999]")
 
@@ -231,7 +237,9 @@ class AdamW(Adam):
     NAME: ClassVar[str] = "adamw"
 
     name: str = key("adamw", "the chosen optimizer")
-    weight_decay: float = key(0.1, "share of each weight matrix taken off per unit of lr; biases and norms are spared", at_least=0)
+    weight_decay: float = key(
+        0.1, "share of each weight matrix taken off per unit of lr; biases and norms are spared", at_least=0
+    )
 
 
 @dataclass
@@ -321,7 +329,9 @@ class Bf16(Precision):
     NAME: ClassVar[str] = "bf16"
 
     name: str = key("bf16", "the chosen precision")
-    weights: WeightType = key(WeightType.fp32, "what the weights are kept in; bf16 halves memory and file, and loses small steps")
+    weights: WeightType = key(
+        WeightType.fp32, "what the weights are kept in; bf16 halves memory and file, and loses small steps"
+    )
 
 
 @dataclass
@@ -344,10 +354,13 @@ class Budget:
 
     name: str = key("", "the chosen budget")
     steps: int | None = key(None, "optimiser steps", unit="steps", at_least=1, default_shown="by task")
-    epochs: float | None = key(None, "passes over the training split, where steps are not given", above=0, default_shown="by task")
+    epochs: float | None = key(
+        None, "passes over the training split, where steps are not given", above=0, default_shown="by task"
+    )
     seconds: float | None = key(None, "cap on training time; a run that meets it is flagged", unit="s", above=0)
 
     def check(self, path: str) -> None:
+        """What a range cannot say; `path` leads the key's name in errors."""
         if self.steps is not None and self.epochs is not None:
             raise BadConfiguration(f"{path}steps={self.steps} and {path}epochs={self.epochs:g}: give one of the two")
 

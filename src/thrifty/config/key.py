@@ -158,7 +158,13 @@ def _parts(hint: Any) -> list[Any]:
     return [hint]
 
 
-_WORDS: dict[Any, str] = {int: "whole number", float: "number", str: "text", bool: "true or false", Any: "text or list of texts"}
+_WORDS: dict[Any, str] = {
+    int: "whole number",
+    float: "number",
+    str: "text",
+    bool: "true or false",
+    Any: "text or list of texts",
+}
 
 
 def _type_name(hint: Any) -> str:

@@ -55,7 +55,9 @@ def check_overrides(overrides: Sequence[str]) -> None:
             value = str(one.value())
             if value not in CHOICES[name]:
                 allowed = ", ".join(CHOICES[name])
-                raise BadConfiguration(f"{name}={value}: there is no such {name}; choose one of {allowed}{nearest(value, CHOICES[name])}")
+                raise BadConfiguration(
+                    f"{name}={value}: there is no such {name}; choose one of {allowed}{nearest(value, CHOICES[name])}"
+                )
         else:
             _check_key(name, text, chosen)
 

@@ -56,7 +56,10 @@ class Training:
     validations: int = key(10, "validations during training, evenly spaced; one more always ends it", at_least=0)
     patience: int = key(0, "validations without a better deciding metric before stopping early; 0 never does", at_least=0)
     steps_per_call: int | None = key(
-        None, "optimiser steps in one call of Lightning's loop; 1 is its usual way", at_least=1, default_shown="about 50 ms of them"
+        None,
+        "optimiser steps in one call of Lightning's loop; 1 is its usual way",
+        at_least=1,
+        default_shown="about 50 ms of them",
     )
 
 
@@ -78,12 +81,16 @@ class Config:
     device: Device = key(Device.auto, "where to compute; auto takes cuda, then mps, then cpu")
     budget: choices.Budget = MISSING
     train: Training = key(Training, "")
-    target: float | None = key(None, "value of the deciding metric on validation whose time of reaching is recorded", default_shown="none")
+    target: float | None = key(
+        None, "value of the deciding metric on validation whose time of reaching is recorded", default_shown="none"
+    )
     measure: choices.Measure = MISSING
     engine: Engine = key(Engine.eager, "what executes the trained model for prediction")
     logger: choices.Logger = MISSING
     seed: int = key(0, "seed of initialisation, order and dropout", at_least=0, below=2**63)
-    threads: int | None = key(None, "threads of one operation on the CPU", at_least=1, at_most=1024, default_shown="every core we may use")
+    threads: int | None = key(
+        None, "threads of one operation on the CPU", at_least=1, at_most=1024, default_shown="every core we may use"
+    )
     checkpoint: str | None = key(None, "a finished run whose weights to start from", default_shown="none")
     store: str = key("results", "directory that holds everything we write")
     name: str | None = key(None, "a name of your own for the run", default_shown="none")

@@ -5,6 +5,6 @@ import torch.utils.flop_counter
 
 import thrifty.config.compose
 import thrifty.execution.worker
-import thrifty.methods.train  # noqa: F401
+import thrifty.methods.train
 
 _ = (pytorch_lightning, torch, thrifty)

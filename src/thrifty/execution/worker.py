@@ -18,8 +18,8 @@ from thrifty.config import registry
 from thrifty.config.compose import compose, plain
 from thrifty.errors import Diverged, OutOfMemory, ThriftyError
 from thrifty.events import Event, Finished, Refused, Started
-from thrifty.stop import EXIT_CODES, Stopped, StopRequest, status_of
 from thrifty.record import new_record, usable_cores
+from thrifty.stop import EXIT_CODES, Stopped, StopRequest, status_of
 from thrifty.store import RunDirectory
 
 _PR_SET_PDEATHSIG = 1
@@ -82,7 +82,11 @@ def _run(job: Job, emit: Callable[[Event], None], stop: StopRequest) -> int:
     data = method.prepare()
     record = new_record(plain(config), job.overrides, job.attempt)
     record["data"] = data
-    record["environment"] |= {**describe_device(device), "threads": threads, "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY")}
+    record["environment"] |= {
+        **describe_device(device),
+        "threads": threads,
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
+    }
     directory = RunDirectory.claim(Path(job.parent), record)
     _redirect(directory.path / "run.log", Path(job.log))
     emit(Started(str(directory.path), record["id"], record["config"], data["about"]))

@@ -75,9 +75,7 @@ def size_metrics(model: nn.Module, file_bytes: int) -> dict[str, Any]:
     }
 
 
-def compute_metrics(
-    flops_per_example: int, examples: int, seconds: float, ceiling_flops_per_s: float
-) -> dict[str, Any]:
+def compute_metrics(flops_per_example: int, examples: int, seconds: float, ceiling_flops_per_s: float) -> dict[str, Any]:
     """What training computed, and how much of the device's matrix-product rate that was.
 
     Args:

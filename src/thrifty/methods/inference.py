@@ -66,4 +66,3 @@ def inference_metrics(
         "ceiling_flops_per_s": ceiling,
     }
     return found, samples
-

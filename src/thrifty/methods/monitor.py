@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from thrifty.errors import Diverged
 from thrifty.events import Event, HistoryRow, Progress
@@ -56,7 +57,7 @@ class Trace:
 
     @property
     def seconds(self) -> float:
-        """Training time: the calls, without validation."""
+        """Training time: the calls and what lies between them, without validation."""
         return sum(call[1] for call in self.calls)
 
 
@@ -81,10 +82,13 @@ class TrainingMonitor(pl.Callback):
         self._begin = 0.0
         self._spent = 0.0
         self._best: float | None = None
-        self._best_state: dict[str, torch.Tensor] = {}
+        self._best_state: dict[str, Tensor] = {}
         self._best_validation: dict[str, Interval] = {}
         self._without_better = 0
         self._validated_at = -1
+        self._validating_seconds = 0.0
+        self._losses: list[float] = []
+        """Of the steps since the last row of the history."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock, and take back the signals, for which Lightning has set handlers of its own."""
@@ -96,58 +100,84 @@ class TrainingMonitor(pl.Callback):
     ) -> None:
         """After each call: time it, and do what is due."""
         assert isinstance(pl_module, TrainingModule)
-        loss = pl_module.call_loss.item()  # waits for the device
+        losses: list[float] = torch.stack(pl_module.call_losses).tolist()  # waits for the device
         now = time.perf_counter()
-        steps, seconds = len(batch), now - self._begin
+        steps, seconds = len(losses), now - self._begin
         self.trace.calls.append((steps, seconds, pl_module.wait_seconds + self.calls.seconds))
         pl_module.wait_seconds = self.calls.seconds = 0.0
         self._spent += seconds
         step = pl_module.steps_made
-        if not math.isfinite(loss):
-            raise Diverged(f"the loss became {loss} by step {step}; lower optimizer.lr={pl_module.peak_lr:g}, or use precision=fp32")
+        self._hold(pl_module, step - steps, losses)
         if self.calls.fixed is None:
             self.calls.size = max(1, min(MOST_STEPS_PER_CALL, round(CALL_SECONDS * steps / seconds)))
-        self._tell(step, now, loss)
-        if step in self.history_steps or step in self.validation_steps:
-            self._write_history(pl_module, step, loss)
+        self._tell(step, now, losses[-1])
+        self._follow(pl_module, step - steps, losses, seconds / steps)
         self._end_where_due(trainer, step)
-        self._begin = time.perf_counter()
+        # What is done here for training's sake is part of the next call's time.
+        self._begin, self._validating_seconds = now + self._validating_seconds, 0.0
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A last validation where the last step had none, and back to the best weights where stopping early is on."""
         assert isinstance(pl_module, TrainingModule)
         step = pl_module.steps_made
         if self.trace.stopped is None and self._validated_at != step:
-            self._write_history(pl_module, step, pl_module.call_loss.item(), validating=True)
+            self._write_history(pl_module, step, self._spent, validating=True)
         if self._best_state:
             pl_module.model.load_state_dict(self._best_state)
             self.trace.validation = self._best_validation
+
+    def _hold(self, module: TrainingModule, before: int, losses: list[float]) -> None:
+        """Hold the losses of the steps from `before` on to being numbers."""
+        for step, loss in enumerate(losses, before + 1):
+            if not math.isfinite(loss):
+                raise Diverged(
+                    f"the loss became {loss} at step {step}; lower optimizer.lr={module.peak_lr:g}, or use precision=fp32"
+                )
+
+    def _follow(self, module: TrainingModule, before: int, losses: list[float], step_seconds: float) -> None:
+        """Write what is due at the steps from `before` on; validations are due only at the last of them."""
+        after = before + len(losses)
+        for step, loss in enumerate(losses, before + 1):
+            self._losses.append(loss)
+            if step in self.history_steps or step in self.validation_steps:
+                self._write_history(module, step, self._spent - (after - step) * step_seconds)
 
     def _tell(self, step: int, now: float, loss: float) -> None:
         if now - self._told < _PROGRESS_SECONDS and step < self.calls.steps:
             return
         self._told = now
-        made = self.trace.calls[1:] or self.trace.calls
-        rate = sum(call[0] for call in made) / max(1e-9, sum(call[1] for call in made))
+        # The first step is left out of the rate where there are others: it pays for what is made once.
+        first_steps, first_seconds, _ = self.trace.calls[0] if len(self.trace.calls) > 1 else (0, 0.0, 0.0)
+        rate = (step - first_steps) / max(1e-9, self._spent - first_seconds)
         remaining = (self.calls.steps - step) / rate
         if self.limits.seconds is not None:
             remaining = min(remaining, max(0.0, self.limits.seconds - self._spent))
         self.emit(Progress(step, self.calls.steps, self._spent, loss, rate * self.calls.sampler.batch_size, remaining))
 
-    def _write_history(self, module: TrainingModule, step: int, loss: float, validating: bool = False) -> None:
-        values = {"train/loss": loss, "train/lr": module.optimizer.param_groups[0]["lr"]}
+    def _write_history(self, module: TrainingModule, step: int, spent: float, validating: bool = False) -> None:
+        """A row of the history; its loss is the mean over the steps since the row before, however calls divide them."""
+        values = {"train/lr": module.learning_rate(step - 1)}
+        if self._losses:
+            values = {"train/loss": math.fsum(self._losses) / len(self._losses), **values}
+            self._losses.clear()
         if validating or step in self.validation_steps:
+            begin = time.perf_counter()
             self._validated_at = step
             self.trace.validation = self.validate()
             values |= {f"validation/{name}": one.value for name, one in self.trace.validation.items()}
             self._weigh(module, values[self.deciding])
-        self.trace.history.append({"step": step, "seconds": self._spent, **values})
-        self.emit(HistoryRow(step, self._spent, values))
+            self._validating_seconds += time.perf_counter() - begin
+        self.trace.history.append({"step": step, "seconds": spent, **values})
+        self.emit(HistoryRow(step, spent, values))
 
     def _weigh(self, module: TrainingModule, value: float) -> None:
         """Hold a validation to the target and to the best before it."""
         target, better = self.limits.target, self._best is None or improves(self.deciding, value, self._best)
-        if target is not None and self.trace.seconds_to_target is None and (value == target or improves(self.deciding, value, target)):
+        if (
+            target is not None
+            and self.trace.seconds_to_target is None
+            and (value == target or improves(self.deciding, value, target))
+        ):
             self.trace.seconds_to_target = self._spent
         if better:
             self._best, self._without_better = value, 0
@@ -168,3 +198,22 @@ class TrainingMonitor(pl.Callback):
         if self.trace.stopped or early or spent:
             self.calls.ended = True
             trainer.should_stop = True
+
+
+def lightning_trainer(monitor: TrainingMonitor, device: torch.device, directory: str) -> pl.Trainer:
+    """Lightning's trainer with no more in its loop than the monitor: what it does besides costs time in each call."""
+    return pl.Trainer(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=1,
+        max_epochs=1,
+        callbacks=[monitor],
+        logger=False,
+        log_every_n_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+        default_root_dir=directory,
+    )

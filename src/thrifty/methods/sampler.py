@@ -47,15 +47,19 @@ class BatchSampler:
 class Calls:
     """What Lightning iterates over: for each call of the training step, the draws of as many batches as it shall make.
 
-    A call never runs over a step at which something else is due (a validation, a point of the history, the end).
+    A call never runs over a step at which something else is due (a validation, the end). The first step has a call of its
+    own: it pays for what is made once.
     """
 
     def __init__(self, sampler: BatchSampler, steps: int, stops: set[int], steps_per_call: int | None) -> None:
         self.sampler, self.steps = sampler, steps
-        self.stops = sorted(stops | {steps})
+        self.stops = sorted(stops | {1, steps})
         self.fixed = steps_per_call
         self.size = steps_per_call or 1
-        """Optimiser steps of a call; the monitor sets it from the measured step time where it is not fixed."""
+        """Optimiser steps of a call; the monitor sets it from the measured step time where it is not fixed.
+
+        Lightning asks for one call more than it has made, to see the end coming: a size holds from the call after the next.
+        """
         self.seconds = 0.0
         """Time spent on drawing since it was last set to 0."""
         self.ended = False

@@ -21,14 +21,14 @@ from thrifty.config.schema import Config
 from thrifty.errors import BadConfiguration, Diverged
 from thrifty.events import Event, Preparing
 from thrifty.formats import safetensors
-from thrifty.measure.statistics import Interval
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib
+from thrifty.measure.statistics import Interval
 from thrifty.methods.arithmetic import quality_metrics, size_metrics, training_metrics
 from thrifty.methods.evaluate import predictor, scores_of
 from thrifty.methods.inference import inference_metrics
 from thrifty.methods.model import build_model, load_trained, manifest_of, same_architecture
 from thrifty.methods.module import TrainingModule
-from thrifty.methods.monitor import Limits, Trace, TrainingMonitor
+from thrifty.methods.monitor import Limits, Trace, TrainingMonitor, lightning_trainer
 from thrifty.methods.sampler import BatchSampler, Calls
 from thrifty.metrics import measured, missing
 from thrifty.record import to_json
@@ -83,7 +83,12 @@ class TrainMethod:
         with torch.device("meta"):
             parameters = sum(one.numel() for one in build_model(config.architecture, self.data.shape, 0.0).parameters())
         room_for(Path(config.store), parameters * self.precision.weight_dtype.itemsize + 2**22)
-        return {"sha256": self.data.fingerprint, "examples": self.data.sizes, "about": self.data.about, "deciding": self.data.deciding}
+        return {
+            "sha256": self.data.fingerprint,
+            "examples": self.data.sizes,
+            "about": self.data.about,
+            "deciding": self.data.deciding,
+        }
 
     def run(self, directory: RunDirectory) -> tuple[str, str | None]:
         """Train, save, evaluate, measure; fills the directory's record and returns its status and reason.
@@ -141,7 +146,7 @@ class TrainMethod:
         validation_steps = _evenly(self.steps, config.train.validations)
         history_steps = _evenly(self.steps, _HISTORY_POINTS) | {1}
         sampler = BatchSampler(data.sizes["train"], self.batch_size, config.seed)
-        calls = Calls(sampler, self.steps, validation_steps | history_steps, config.train.steps_per_call)
+        calls = Calls(sampler, self.steps, validation_steps, config.train.steps_per_call)
         predict = predictor(model, self.precision, self.device)
         model.train()
 
@@ -153,20 +158,7 @@ class TrainMethod:
 
         limits = Limits(config.budget.seconds, config.target, config.train.patience, self.stop)
         monitor = TrainingMonitor(calls, limits, validate, validation_steps, history_steps, data.deciding, self.emit)
-        trainer = pl.Trainer(
-            accelerator="gpu" if self.device.type == "cuda" else self.device.type,
-            devices=1,
-            max_epochs=1,
-            callbacks=[monitor],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            limit_val_batches=0,
-            use_distributed_sampler=False,
-            default_root_dir=str(self.path),
-        )
+        trainer = lightning_trainer(monitor, self.device, str(self.path))
         self.emit(Preparing("training"))
         memory = PeakHostMemory()
         try:
@@ -190,7 +182,11 @@ class TrainMethod:
         """The training's metrics, raw samples and history, also of a run that failed or was stopped."""
         metrics = self.record["metrics"]
         metrics |= training_metrics(trace.calls, self.batch_size, self.config.target, trace.seconds_to_target)
-        metrics["train/peak_host_mib"] = measured(memory.peak_mib) if memory.reason is None else missing(memory.reason)
+        metrics["train/peak_host_mib"] = (
+            missing(memory.reason or "the system does not tell")
+            if memory.reason or memory.peak_mib is None
+            else measured(memory.peak_mib)
+        )
         device_peak = peak_device_mib(self.device)
         metrics["train/peak_device_mib"] = missing("the run was on the CPU") if device_peak is None else measured(device_peak)
         metrics |= quality_metrics("validation", trace.validation)

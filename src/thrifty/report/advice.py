@@ -17,7 +17,10 @@ def next_steps(record: dict[str, Any], most: int = 3) -> list[tuple[str, str]]:
         found.append((shlex.join(["python", "run.py", *kept, *changes]), why))
 
     if record["status"] == "diverged":
-        again("the loss ran away: a third of the learning rate is the usual first try", f"optimizer.lr={config['optimizer']['lr'] / 3:.2g}")
+        again(
+            "the loss ran away: a third of the learning rate is the usual first try",
+            f"optimizer.lr={config['optimizer']['lr'] / 3:.2g}",
+        )
         return found
     if record["status"] == "oom":
         half = max(1, int(config["batch_size"]) // 2) if config["batch_size"] != "full" else 256
@@ -28,7 +31,10 @@ def next_steps(record: dict[str, Any], most: int = 3) -> list[tuple[str, str]]:
     if "budget_reached" in record["flags"]:
         again("training was cut short: this one runs to its end", "budget=full")
     if config["precision"]["name"] == "fp32" and _bf16_is_fast(record):
-        again("this processor multiplies bf16 matrices faster than fp32 ones: see what it saves, and what it costs", "precision=bf16")
+        again(
+            "this processor multiplies bf16 matrices faster than fp32 ones: see what it saves, and what it costs",
+            "precision=bf16",
+        )
     gap = metrics.get("quality/gap", {}).get("value")
     quality = metrics.get(f"quality/{record['data'].get('deciding')}", {}).get("value")
     if gap is not None and quality and abs(gap) > 0.05 * abs(quality):

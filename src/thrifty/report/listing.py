@@ -68,7 +68,9 @@ def comparison_table(records: Sequence[dict[str, Any]], width: int) -> Table:
         columns.append(("status", [record["status"] for record in records]))
     columns.append((_quality_heading(records), [_quality(record) for record in records]))
     kept = len(columns)
-    columns += [(heading, [metric_text(name, record["metrics"].get(name)) for record in records]) for name, heading in _COLUMNS.items()]
+    columns += [
+        (heading, [metric_text(name, record["metrics"].get(name)) for record in records]) for name, heading in _COLUMNS.items()
+    ]
     while len(columns) > kept and sum(max(map(len, [heading, *cells])) + 2 for heading, cells in columns) > width:
         columns.pop()
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -91,7 +93,18 @@ def _quality_heading(records: Sequence[dict[str, Any]]) -> str:
 
 def _differing(records: Sequence[dict[str, Any]]) -> list[str]:
     """Keys that tell the records apart, of those a reader knows."""
-    keys = ("task", "architecture", "model", "method", "optimizer", "optimizer.lr", "schedule", "batch_size", "precision", "seed")
+    keys = (
+        "task",
+        "architecture",
+        "model",
+        "method",
+        "optimizer",
+        "optimizer.lr",
+        "schedule",
+        "batch_size",
+        "precision",
+        "seed",
+    )
     found = [key for key in keys if len({str(value_at(record, key)) for record in records}) > 1]
     # These two follow from the others, unless they are all that differs.
     implied = {"architecture": "task", "optimizer.lr": "optimizer"}

@@ -35,7 +35,9 @@ class TerminalSink:
                 for sentence in about:
                     self.console.print(f"  {sentence}", highlight=False, markup=False)
             case HistoryRow(values=values):
-                shown = [f"{name.split('/')[1]} {value:.4g}" for name, value in values.items() if name.startswith("validation/")]
+                shown = [
+                    f"{name.split('/')[1]} {value:.4g}" for name, value in values.items() if name.startswith("validation/")
+                ]
                 self._validation = f"validation {', '.join(shown)}" if shown else self._validation
             case ProgressEvent():
                 self._advance(event)
@@ -58,12 +60,17 @@ class TerminalSink:
             self._status.start()
 
     def _advance(self, event: ProgressEvent) -> None:
-        text = f"loss {event.loss:.4f}  {event.samples_per_s:,.0f} samples/s  {event.remaining_s:.0f} s left  {self._validation}"
+        text = (
+            f"loss {event.loss:.4f}  {event.samples_per_s:,.0f} samples/s  {event.remaining_s:.0f} s left  {self._validation}"
+        )
         if self.console.is_terminal:
             if self._bar is None:
                 self.close()
                 self._bar = Progress(
-                    TextColumn("step {task.completed}/{task.total}"), BarColumn(), TextColumn("{task.description}"), console=self.console
+                    TextColumn("step {task.completed}/{task.total}"),
+                    BarColumn(),
+                    TextColumn("{task.description}"),
+                    console=self.console,
                 )
                 self._task = self._bar.add_task(text, total=event.steps)
                 self._bar.start()

@@ -30,7 +30,9 @@ def expand(arguments: Sequence[str]) -> list[list[str]]:
         elif override.is_discrete_sweep():
             values.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
         else:
-            raise BadConfiguration(f"{override.input_line}: a grid needs values to walk through; give choice(...) or range(...)")
+            raise BadConfiguration(
+                f"{override.input_line}: a grid needs values to walk through; give choice(...) or range(...)"
+            )
     return [list(one) for one in itertools.product(*values)]
 
 
