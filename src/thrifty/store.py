@@ -66,7 +66,7 @@ class RunDirectory:
             raise BadData(
                 f"store={parent}: cannot be written ({error.strerror}); free some space or give another store=DIR"
             ) from error
-        return own
+        return cls(parent / record["id"], record)
 
     def finish(self, status: str, reason: str | None) -> None:
         """Replace the running record by the whole one, unless another attempt has taken the directory over.
