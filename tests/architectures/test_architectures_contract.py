@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thrifty.config.choices import Gpt, Mlp
+from chosen import chosen
 from thrifty.config.registry import CHOICES, load
 
 
@@ -41,13 +41,15 @@ def _rows() -> tuple[Tensor, Tensor]:
 
 EXAMPLES = {
     "gpt": Example(
-        Gpt(width=64, depth=2, context=16),
+        chosen("architecture=gpt", width=64, depth=2, context=16),
         {"vocabulary": 50, "context": 16},
         _tokens,
         lambda outputs, targets: F.cross_entropy(outputs.flatten(0, 1), targets.flatten()),
         (4, 16, 50),
     ),
-    "mlp": Example(Mlp(widths=[64, 32, 16]), {"inputs": 5, "outputs": 3}, _rows, F.cross_entropy, (16, 3)),
+    "mlp": Example(
+        chosen("architecture=mlp", widths=[64, 32, 16]), {"inputs": 5, "outputs": 3}, _rows, F.cross_entropy, (16, 3)
+    ),
 }
 
 
@@ -138,7 +140,7 @@ def test_an_example_alone_is_answered_as_in_a_batch(example: Example) -> None:
 
 @pytest.mark.parametrize("rung", ["nano", "xxlarge"])
 def test_every_rung_is_built(example: Example, rung: str) -> None:
-    config = type(example.config)(**type(example.config).LADDER[rung].shape)
+    config = chosen(f"architecture={example.config.name}", **type(example.config).LADDER[rung].shape)
     with torch.device("meta"):
         model = load("architecture", config.name)(config, example.shape, 0.0)
     assert sum(one.numel() for one in model.parameters()) > 1000

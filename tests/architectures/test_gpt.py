@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from chosen import chosen
 from thrifty.architectures import gpt
-from thrifty.config.choices import Gpt
 
 
 def _model(width: int = 128, depth: int = 2, vocabulary: int = 40, context: int = 12) -> nn.Module:
-    return gpt.build(Gpt(width=width, depth=depth), {"vocabulary": vocabulary, "context": context}, 0.0)
+    return gpt.build(chosen("architecture=gpt", width=width, depth=depth), {"vocabulary": vocabulary, "context": context}, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from thrifty.config.choices import Gpt, Mlp
+from chosen import chosen
 from thrifty.config.registry import load
 from thrifty.measure.flops import forward_flops, training_flops
 
@@ -16,7 +16,7 @@ VOCABULARY = 256
 
 
 def _gpt(width: int, depth: int, time: int) -> tuple[Callable[[], nn.Module], Tensor]:
-    config, shape = Gpt(width=width, depth=depth), {"vocabulary": VOCABULARY, "context": time}
+    config, shape = chosen("architecture=gpt", width=width, depth=depth), {"vocabulary": VOCABULARY, "context": time}
     return lambda: load("architecture", "gpt")(config, shape, 0.1), torch.zeros(1, time, dtype=torch.int64)
 
 
@@ -32,7 +32,7 @@ def test_gpt_takes_two_for_each_weight_and_token_and_its_attention(width: int, d
 
 def test_mlp_takes_two_for_each_weight_and_no_gradient_of_its_inputs() -> None:
     def build() -> nn.Module:
-        return load("architecture", "mlp")(Mlp(widths=[128, 64, 32]), {"inputs": 30, "outputs": 1}, 0.0)
+        return load("architecture", "mlp")(chosen("architecture=mlp", widths=[128, 64, 32]), {"inputs": 30, "outputs": 1}, 0.0)
 
     forward = 2 * (30 * 128 + 128 * 64 + 64 * 32 + 32 * 1)
     assert forward_flops(build, torch.zeros(1, 30)) == forward

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from thrifty.config.choices import Adam, AdamW, Gpt, Mlp, Sgd
+from chosen import chosen
 from thrifty.config.registry import CHOICES, load
 
 NAMES = sorted(CHOICES["optimizer"])
@@ -20,7 +20,7 @@ def _optimizer(config: Any, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def _default(name: str, lr: float) -> Any:
-    return CHOICES["optimizer"][name].schema(lr=lr)
+    return chosen(f"optimizer={name}", lr=lr)
 
 
 def _one_linear(weight: list[float], bias: list[float]) -> nn.Linear:
@@ -110,7 +110,7 @@ def test_its_state_can_be_saved_and_taken_up(name: str) -> None:
 
 def test_adam_takes_its_two_first_steps_as_in_the_paper() -> None:
     model = _one_linear([1.0, 2.0], [3.0])
-    optimizer = _optimizer(Adam(lr=0.1, betas=[0.9, 0.99], eps=1e-3), model)
+    optimizer = _optimizer(chosen("optimizer=adam", lr=0.1, betas=[0.9, 0.99], eps=1e-3), model)
     first, second = np.array([4.0, -0.002, 0.5]), np.array([-1.0, 0.004, 0.5])
     _give(model, first[:2].tolist(), first[2:].tolist())
     optimizer.step()
@@ -129,7 +129,7 @@ def test_adam_takes_its_two_first_steps_as_in_the_paper() -> None:
 
 def test_adamw_takes_decay_off_matrices_apart_from_the_gradient() -> None:
     model = _one_linear([1.0, 2.0], [3.0])
-    optimizer = _optimizer(AdamW(lr=0.1, weight_decay=0.5, eps=1e-12), model)
+    optimizer = _optimizer(chosen("optimizer=adamw", lr=0.1, weight_decay=0.5, eps=1e-12), model)
     _give(model, [4.0, -4.0], [4.0])
     optimizer.step()
     assert model.weight.tolist()[0] == pytest.approx([1.0 * (1 - 0.1 * 0.5) - 0.1, 2.0 * (1 - 0.1 * 0.5) + 0.1])
@@ -137,8 +137,8 @@ def test_adamw_takes_decay_off_matrices_apart_from_the_gradient() -> None:
 
 
 def test_adamw_decays_embeddings_and_linear_weights_and_spares_norms_and_biases() -> None:
-    model = load("architecture", "gpt")(Gpt(width=64, depth=1), {"vocabulary": 7, "context": 5}, 0.0)
-    optimizer = _optimizer(AdamW(lr=0.1, weight_decay=0.3), model)
+    model = load("architecture", "gpt")(chosen("architecture=gpt", width=64, depth=1), {"vocabulary": 7, "context": 5}, 0.0)
+    optimizer = _optimizer(chosen("optimizer=adamw", lr=0.1, weight_decay=0.3), model)
     decay = {id(one): group["weight_decay"] for group in optimizer.param_groups for one in group["params"]}
     for name, one in model.named_parameters():
         assert decay[id(one)] == (0.0 if "norm" in name or name.endswith("bias") else 0.3), name
@@ -146,7 +146,7 @@ def test_adamw_decays_embeddings_and_linear_weights_and_spares_norms_and_biases(
 
 def test_sgd_takes_two_steps_with_momentum() -> None:
     model = _one_linear([1.0, 2.0], [3.0])
-    optimizer = _optimizer(Sgd(lr=0.1, momentum=0.9), model)
+    optimizer = _optimizer(chosen("optimizer=sgd", lr=0.1, momentum=0.9), model)
     _give(model, [1.0, -2.0], [0.5])
     optimizer.step()
     assert [*model.weight.tolist()[0], *model.bias.tolist()] == pytest.approx([0.9, 2.2, 2.95])
@@ -164,10 +164,10 @@ def test_one_step_of_gradient_descent_is_the_formula() -> None:
     w1, b1 = generator.normal(size=(3, 4)), generator.normal(size=4)
     w2, b2 = generator.normal(size=(4, 2)), generator.normal(size=2)
 
-    model = load("architecture", "mlp")(Mlp(widths=[4]), {"inputs": 3, "outputs": 2}, 0.0).double()
+    model = load("architecture", "mlp")(chosen("architecture=mlp", widths=[4]), {"inputs": 3, "outputs": 2}, 0.0).double()
     given = {"hidden1.weight": w1.T, "hidden1.bias": b1, "output.weight": w2.T, "output.bias": b2}
     model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in given.items()})
-    optimizer = _optimizer(Sgd(lr=alpha), model)
+    optimizer = _optimizer(chosen("optimizer=sgd", lr=alpha), model)
     loss = (model(torch.from_numpy(x)) - torch.from_numpy(target)).pow(2).sum(1).mean()
     loss.backward()
     optimizer.step()

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from thrifty.config.choices import Bf16, Gpt, WeightType
+from chosen import chosen
+from thrifty.config.choices.precisions import WeightType
 from thrifty.config.registry import CHOICES, load
 from thrifty.precisions.base import Precision
 
@@ -16,12 +17,14 @@ NAMES = sorted(CHOICES["precision"])
 
 
 def _precision(name: str) -> Precision:
-    return load("precision", name)(CHOICES["precision"][name].schema())
+    return load("precision", name)(chosen(f"precision={name}"))
 
 
 def _gpt() -> nn.Module:
     torch.manual_seed(0)
-    return load("architecture", "gpt")(Gpt(width=64, depth=2), {"vocabulary": 50, "context": 16}, 0.0).eval()
+    return load("architecture", "gpt")(
+        chosen("architecture=gpt", width=64, depth=2), {"vocabulary": 50, "context": 16}, 0.0
+    ).eval()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,7 +90,7 @@ def test_bf16_is_refused_on_gpus_that_would_emulate_it(native: bool, monkeypatch
 
 @pytest.mark.parametrize("weights", [WeightType.fp32, WeightType.bf16])
 def test_bf16_comes_close_to_fp32(weights: WeightType) -> None:
-    precision = load("precision", "bf16")(Bf16(weights=weights))
+    precision = load("precision", "bf16")(chosen("precision=bf16", weights=weights))
     assert precision.weight_dtype is {"fp32": torch.float32, "bf16": torch.bfloat16}[weights.name]
     tokens = torch.randint(0, 50, (4, 16), generator=torch.Generator().manual_seed(0))
     exact = _gpt()(tokens)
@@ -101,7 +104,7 @@ def test_bf16_comes_close_to_fp32(weights: WeightType) -> None:
 
 @pytest.mark.parametrize("weights", [WeightType.fp32, WeightType.bf16])
 def test_bf16_trains_with_gradients_in_the_dtype_of_the_weights(weights: WeightType) -> None:
-    precision = load("precision", "bf16")(Bf16(weights=weights))
+    precision = load("precision", "bf16")(chosen("precision=bf16", weights=weights))
     model = _gpt().to(precision.weight_dtype)
     with precision.context("cpu"):
         outputs = model(torch.arange(16)[None])

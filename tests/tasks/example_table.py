@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from thrifty.config.choices import Mlp, Tabular
+from chosen import chosen
 from thrifty.tasks.tabular import TableData, TabularTask
 
 ROWS = 60
@@ -35,7 +35,7 @@ def write(folder: Path, frame: pd.DataFrame, name: str = "data.csv", **style: An
 
 
 def prepare(path: str | None = None, target: str | None = None, **keys: Any) -> TableData:
-    return TabularTask(Tabular(path=path, target=target, **keys)).prepare(Mlp())
+    return TabularTask(chosen("task=tabular", path=path, target=target, **keys)).prepare(chosen("architecture=mlp"))
 
 
 def everything(data: TableData, split: str) -> tuple[torch.Tensor, torch.Tensor]:

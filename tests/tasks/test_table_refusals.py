@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from example_table import prepare, table, write
 
-from thrifty.config.choices import Kind
+from thrifty.config.choices.tasks import Kind
 from thrifty.errors import BadConfiguration, BadData
 
 

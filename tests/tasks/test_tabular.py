@@ -11,7 +11,7 @@ import pytest
 import torch
 from example_table import ROWS, everything, prepare, table, write
 
-from thrifty.config.choices import Kind
+from thrifty.config.choices.tasks import Kind
 from thrifty.errors import BadData
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thrifty.config.choices import Gpt, Text
+from chosen import chosen
 from thrifty.errors import BadConfiguration, BadData
 from thrifty.tasks import text
 from thrifty.tasks.base import SPLITS
@@ -27,7 +27,7 @@ def prepare(tmp_path: Path) -> Callable[..., TextData]:
     def prepared(size: int = 20_000, context: int = CONTEXT, **task: float) -> TextData:
         path = tmp_path / f"{size}.txt"
         path.write_bytes(np.random.default_rng(0).integers(1, 256, size, dtype=np.uint8).tobytes())
-        return TextTask(Text(path=str(path), **task)).prepare(Gpt(context=context))  # type: ignore[arg-type]
+        return TextTask(chosen("task=text", path=str(path), **task)).prepare(chosen("architecture=gpt", context=context))
 
     return prepared
 
@@ -150,7 +150,7 @@ def test_shares_and_seed_decide_the_split(prepare: Callable[..., TextData]) -> N
 
 
 def test_what_the_built_in_text_gives() -> None:
-    data = TextTask(Text()).prepare(Gpt())
+    data = TextTask(chosen("task=text")).prepare(chosen("architecture=gpt"))
     assert data.shape == {"vocabulary": 256, "context": 128}
     assert data.state() == data.shape
     assert data.deciding == "bits_per_byte"

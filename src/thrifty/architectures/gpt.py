@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thrifty.config.choices import Gpt
+from thrifty.config.choices.architectures import Gpt
 
 HEAD_WIDTH = 64
 INITIAL_DEVIATION = 0.02

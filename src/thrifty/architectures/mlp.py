@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from thrifty.config.choices import Mlp
+from thrifty.config.choices.architectures import Mlp
 
 
 def build(config: Mlp, shape: dict[str, int], dropout: float) -> nn.Module:

@@ -26,9 +26,6 @@ def _about(name: str, error: OmegaConfBaseException, overrides: Sequence[str]) -
     if key is None:
         reason = str(error).splitlines()[0]
         return BadConfiguration(f"{given}: {reason}; see `thrifty keys`")
-    if "not in" in str(error) and given != name:
-        owner = key.choice or "another choice"
-        return BadConfiguration(f"{given}: {name} belongs to {owner}; add {owner} or leave it out; see `thrifty keys {name}`")
     if key.type == "choice":
         wanted = f"one of {key.allowed}" + nearest(given.split("=", 1)[-1], key.allowed.split(", "))
     else:

@@ -13,9 +13,11 @@ from typing import Any
 
 from thrifty.errors import BadConfiguration
 
+BY_ARCHITECTURE_AND_MODEL = "by architecture and model"
+"""What a value of null stands for, where `resolve` works it out from these."""
+
 
 def key(
-    default: Any,
     meaning: str,
     *,
     unit: str = "",
@@ -24,23 +26,16 @@ def key(
     below: float | None = None,
     at_most: float | None = None,
     words: tuple[str, ...] = (),
-    default_shown: str = "",
+    null: str = "none",
 ) -> Any:
-    """A field with what `thrifty keys` prints and what `check` enforces.
+    """A field with what `thrifty keys` prints and what `check` enforces; its value stands in conf/.
 
-    `words` are the only strings allowed where the type admits strings beside numbers; `default_shown` replaces a default
-    of None that stands for "worked out from other keys".
+    `words` are the only strings allowed where the type admits strings beside numbers; `null` says what a value of null
+    means.
     """
-    metadata = {
-        "meaning": meaning,
-        "unit": unit,
-        "range": (above, at_least, below, at_most),
-        "words": words,
-        "default_shown": default_shown,
-    }
-    if callable(default):
-        return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    return field(
+        metadata={"meaning": meaning, "unit": unit, "range": (above, at_least, below, at_most), "words": words, "null": null}
+    )
 
 
 def allowed_range(metadata: Any) -> str:
@@ -74,9 +69,6 @@ def check(node: Any, path: str = "") -> None:
             if not _within(one, item.metadata):
                 allowed = allowed_range(item.metadata)
                 raise BadConfiguration(f"{name}={one}: must be {allowed or 'a finite number'}; see `thrifty keys {name}`")
-        own = getattr(node, "NAME", None)
-        if item.name == "name" and own is not None and value != own:
-            raise BadConfiguration(f"{name}={value}: is set by the choice; write {path.rstrip('.')}={value} instead")
     extra: Callable[[str], None] | None = getattr(node, "check", None)
     if extra is not None:
         extra(path)
@@ -114,42 +106,39 @@ class Key:
     """The choice the key belongs to, as `optimizer=adam`; empty where it always exists."""
 
 
-def keys_of(node: type, path: str = "", choice: str = "") -> Iterator[Key]:
-    """The leaf keys of a dataclass and of the dataclasses inside it, in order of declaration."""
+def keys_of(node: type, values: dict[str, Any], path: str = "", choice: str = "") -> Iterator[Key]:
+    """The leaf keys of a dataclass and of the dataclasses inside it, in order of declaration.
+
+    Args:
+        values: of the keys, as conf/ has them; a dataclass inside without values is left out.
+    """
     hints = typing.get_type_hints(node)
     for item in dataclasses.fields(node):
         hint = hints[item.name]
         if dataclasses.is_dataclass(hint):
-            yield from keys_of(typing.cast(type, hint), f"{path}{item.name}.", choice)
-            continue
-        yield Key(
-            name=f"{path}{item.name}",
-            type=_type_name(hint),
-            unit=item.metadata.get("unit", ""),
-            default=item.metadata.get("default_shown") or show(_default(item)),
-            allowed=_allowed(hint, item.metadata),
-            meaning=item.metadata.get("meaning", ""),
-            choice=choice,
-        )
+            if item.name in values:
+                yield from keys_of(typing.cast(type, hint), values[item.name], f"{path}{item.name}.", choice)
+        elif "meaning" in item.metadata:
+            yield Key(
+                name=f"{path}{item.name}",
+                type=_type_name(hint),
+                unit=item.metadata["unit"],
+                default=item.metadata["null"] if values[item.name] is None else show(values[item.name]),
+                allowed=_allowed(hint, item.metadata),
+                meaning=item.metadata["meaning"],
+                choice=choice,
+            )
 
 
 def show(value: Any) -> str:
     """A value as it is written on the command line."""
     if value is None:
         return "null"
-    if isinstance(value, Enum):
-        return value.name
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
         return "[" + ",".join(show(one) for one in value) + "]"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _default(item: dataclasses.Field[Any]) -> Any:
-    if item.default_factory is not dataclasses.MISSING:
-        return item.default_factory()
-    return None if item.default is dataclasses.MISSING else item.default
 
 
 def _parts(hint: Any) -> list[Any]:

@@ -12,7 +12,8 @@ from hydra.errors import HydraException
 
 from thrifty.config.key import Key
 from thrifty.config.registry import CHOICES
-from thrifty.config.table import DEFAULT_CHOICES, all_keys
+from thrifty.config.table import all_keys
+from thrifty.config.values import default_choice
 from thrifty.errors import BadConfiguration, nearest
 
 
@@ -70,12 +71,12 @@ def _check_key(name: str, text: str, chosen: dict[str, str]) -> None:
         raise BadConfiguration(f"{text}: there is no key '{name}'{_nearest_key(name, known)} (all keys: `thrifty keys`)")
     owners = {key.choice for key in known[name]}
     group = name.split(".")[0]
-    choice = f"{group}={chosen.get(group, DEFAULT_CHOICES.get(group))}"
-    # A default that depends on the task is left to Hydra.
-    if "" in owners or choice in owners or (group not in chosen and " " in choice):
+    if "" in owners:
         return
-    alone = f"add {min(owners)}" if group not in chosen else f"it belongs to {' and '.join(sorted(owners))}"
-    raise BadConfiguration(f"{text}: {choice} has no such key; {alone}")
+    choice = f"{group}={chosen.get(group) or default_choice(group, chosen.get('task'))}"
+    if choice not in owners:
+        alone = f"add {min(owners)}" if group not in chosen else f"it belongs to {' and '.join(sorted(owners))}"
+        raise BadConfiguration(f"{text}: {choice} has no such key; {alone}")
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,15 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from thrifty.config import choices
+from thrifty.config.choices.architectures import Gpt, Mlp
+from thrifty.config.choices.budgets import Budget
+from thrifty.config.choices.loggers import Logger, Wandb
+from thrifty.config.choices.measures import Measure
+from thrifty.config.choices.methods import Method
+from thrifty.config.choices.optimizers import Adam, AdamW, Sgd
+from thrifty.config.choices.precisions import Bf16, Precision
+from thrifty.config.choices.schedules import Cosine, InverseTime, Schedule
+from thrifty.config.choices.tasks import Tabular, Text
 
 
 @dataclass(frozen=True)
@@ -14,52 +22,46 @@ class Choice:
     """One value of a group."""
 
     schema: type
-    entry: str
-    """`module:attribute` of what makes it."""
+    entry: str | None = None
+    """`module:attribute` of what makes it; None where its values are all there is to it."""
 
     def load(self) -> Any:
         """Import the module and return the attribute."""
+        assert self.entry is not None, f"{self.schema.__name__} is made of values only"
         module, attribute = self.entry.split(":")
         return getattr(importlib.import_module(module), attribute)
 
 
 CHOICES: dict[str, dict[str, Choice]] = {
     "task": {
-        "text": Choice(choices.Text, "thrifty.tasks.text:TextTask"),
-        "tabular": Choice(choices.Tabular, "thrifty.tasks.tabular:TabularTask"),
+        "text": Choice(Text, "thrifty.tasks.text:TextTask"),
+        "tabular": Choice(Tabular, "thrifty.tasks.tabular:TabularTask"),
     },
     "architecture": {
-        "gpt": Choice(choices.Gpt, "thrifty.architectures.gpt:build"),
-        "mlp": Choice(choices.Mlp, "thrifty.architectures.mlp:build"),
+        "gpt": Choice(Gpt, "thrifty.architectures.gpt:build"),
+        "mlp": Choice(Mlp, "thrifty.architectures.mlp:build"),
     },
-    "method": {"train": Choice(choices.Train, "thrifty.methods.train:TrainMethod")},
+    "method": {"train": Choice(Method, "thrifty.methods.train:TrainMethod")},
     "optimizer": {
-        "adam": Choice(choices.Adam, "thrifty.optimizers.adam:build"),
-        "adamw": Choice(choices.AdamW, "thrifty.optimizers.adamw:build"),
-        "sgd": Choice(choices.Sgd, "thrifty.optimizers.sgd:build"),
+        "adam": Choice(Adam, "thrifty.optimizers.adam:build"),
+        "adamw": Choice(AdamW, "thrifty.optimizers.adamw:build"),
+        "sgd": Choice(Sgd, "thrifty.optimizers.sgd:build"),
     },
     "schedule": {
-        "constant": Choice(choices.Constant, "thrifty.schedules.constant:build"),
-        "cosine": Choice(choices.Cosine, "thrifty.schedules.cosine:build"),
-        "inverse_time": Choice(choices.InverseTime, "thrifty.schedules.inverse_time:build"),
+        "constant": Choice(Schedule, "thrifty.schedules.constant:build"),
+        "cosine": Choice(Cosine, "thrifty.schedules.cosine:build"),
+        "inverse_time": Choice(InverseTime, "thrifty.schedules.inverse_time:build"),
     },
     "precision": {
-        "fp32": Choice(choices.Fp32, "thrifty.precisions.fp32:build"),
-        "bf16": Choice(choices.Bf16, "thrifty.precisions.bf16:build"),
-        "fp16": Choice(choices.Fp16, "thrifty.precisions.fp16:build"),
+        "fp32": Choice(Precision, "thrifty.precisions.fp32:build"),
+        "bf16": Choice(Bf16, "thrifty.precisions.bf16:build"),
+        "fp16": Choice(Precision, "thrifty.precisions.fp16:build"),
     },
-    "budget": {
-        "quick": Choice(choices.Quick, "thrifty.config.choices:Quick"),
-        "full": Choice(choices.Full, "thrifty.config.choices:Full"),
-    },
-    "measure": {
-        "quick": Choice(choices.QuickMeasure, "thrifty.config.choices:QuickMeasure"),
-        "full": Choice(choices.FullMeasure, "thrifty.config.choices:FullMeasure"),
-        "none": Choice(choices.NoMeasure, "thrifty.config.choices:NoMeasure"),
-    },
+    "budget": {"quick": Choice(Budget), "full": Choice(Budget)},
+    "measure": {"quick": Choice(Measure), "full": Choice(Measure), "none": Choice(Measure)},
     "logger": {
-        "wandb": Choice(choices.Wandb, "thrifty.sinks.wandb:WandbSink"),
-        "none": Choice(choices.NoLogger, "thrifty.sinks.none:NoSink"),
+        "wandb": Choice(Wandb, "thrifty.sinks.wandb:WandbSink"),
+        "none": Choice(Logger, "thrifty.sinks.none:NoSink"),
     },
 }
 

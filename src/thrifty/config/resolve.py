@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from thrifty.config.schema import Config
-from thrifty.errors import BadConfiguration
 
 
 def resolve(config: Config) -> Config:
@@ -25,7 +24,4 @@ def resolve(config: Config) -> Config:
             budget.epochs = task.FULL_EPOCHS
     if config.measure.examples is None and config.measure.name != "full":
         config.measure.examples = rung.evaluation_examples
-    weights = getattr(config.precision, "weights", None)
-    if weights is not None and weights.name == "bf16" and config.precision.name != "bf16":
-        raise BadConfiguration("precision.weights=bf16: needs precision=bf16")
     return config

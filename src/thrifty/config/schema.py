@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from omegaconf import MISSING
-
-from thrifty.config import choices
-from thrifty.config.key import check, key
+from thrifty.config.choices.architectures import Architecture
+from thrifty.config.choices.budgets import Budget
+from thrifty.config.choices.loggers import Logger
+from thrifty.config.choices.measures import Measure
+from thrifty.config.choices.methods import Method
+from thrifty.config.choices.optimizers import Optimizer
+from thrifty.config.choices.precisions import Precision
+from thrifty.config.choices.schedules import Schedule
+from thrifty.config.choices.tasks import Task
+from thrifty.config.key import BY_ARCHITECTURE_AND_MODEL, check, key
 from thrifty.errors import BadConfiguration
 
 
@@ -39,65 +45,58 @@ class Engine(Enum):
     eager = "eager"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Regularizer:
     """The lambda R(theta) of L(theta) + lambda R(theta), and its relatives; they combine."""
 
-    l1: float = key(0.0, "lambda of the sum of |w| over weight matrices, added to the loss", at_least=0)
-    l2: float = key(0.0, "lambda of the sum of w^2 over weight matrices, added to the loss", at_least=0)
-    dropout: float = key(0.0, "share of activations dropped while training", at_least=0, below=1)
-    label_smoothing: float = key(0.0, "share of the target's probability spread over all classes", at_least=0, below=1)
+    l1: float = key("lambda of the sum of |w| over weight matrices, added to the loss", at_least=0)
+    l2: float = key("lambda of the sum of w^2 over weight matrices, added to the loss", at_least=0)
+    dropout: float = key("share of activations dropped while training", at_least=0, below=1)
+    label_smoothing: float = key("share of the target's probability spread over all classes", at_least=0, below=1)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Training:
     """How the training loop goes."""
 
-    validations: int = key(10, "validations during training, evenly spaced; one more always ends it", at_least=0)
-    patience: int = key(0, "validations without a better deciding metric before stopping early; 0 never does", at_least=0)
+    validations: int = key("validations during training, evenly spaced; one more always ends it", at_least=0)
+    patience: int = key("validations without a better deciding metric before stopping early; 0 never does", at_least=0)
     steps_per_call: int | None = key(
-        None,
-        "optimiser steps in one call of Lightning's loop; 1 is its usual way",
-        at_least=1,
-        default_shown="about 50 ms of them",
+        "optimiser steps in one call of Lightning's loop; 1 is its usual way", at_least=1, null="about 50 ms of them"
     )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Config:
     """One experiment: task x architecture x model size x optimizer x batch size x precision x device x method."""
 
-    task: choices.Task = MISSING
-    architecture: choices.Architecture = MISSING
-    model: ModelSize = key(ModelSize.nano, "rung of the architecture's size ladder")
-    method: choices.Method = MISSING
-    optimizer: choices.Optimizer = MISSING
-    schedule: choices.Schedule = MISSING
-    regularizer: Regularizer = key(Regularizer, "")
+    task: Task
+    architecture: Architecture
+    model: ModelSize = key("rung of the architecture's size ladder")
+    method: Method
+    optimizer: Optimizer
+    schedule: Schedule
+    regularizer: Regularizer
     batch_size: int | str | None = key(
-        None, "examples in one optimiser step", at_least=1, words=("full",), default_shown=choices.BY_SIZE
+        "examples in one optimiser step", at_least=1, words=("full",), null=BY_ARCHITECTURE_AND_MODEL
     )
-    precision: choices.Precision = MISSING
-    device: Device = key(Device.auto, "where to compute; auto takes cuda, then mps, then cpu")
-    budget: choices.Budget = MISSING
-    train: Training = key(Training, "")
-    target: float | None = key(
-        None, "value of the deciding metric on validation whose time of reaching is recorded", default_shown="none"
-    )
-    measure: choices.Measure = MISSING
-    engine: Engine = key(Engine.eager, "what executes the trained model for prediction")
-    logger: choices.Logger = MISSING
-    seed: int = key(0, "seed of initialisation, order and dropout", at_least=0, below=2**63)
-    threads: int | None = key(
-        None, "threads of one operation on the CPU", at_least=1, at_most=1024, default_shown="every core we may use"
-    )
-    checkpoint: str | None = key(None, "a finished run whose weights to start from", default_shown="none")
-    store: str = key("results", "directory that holds everything we write")
-    name: str | None = key(None, "a name of your own for the run", default_shown="none")
-    tags: list[str] = key(list, "labels for wandb and `thrifty list`")
+    precision: Precision
+    device: Device = key("where to compute; auto takes cuda, then mps, then cpu")
+    budget: Budget
+    train: Training
+    target: float | None = key("value of the deciding metric on validation whose time of reaching is recorded")
+    measure: Measure
+    engine: Engine = key("what executes the trained model for prediction")
+    logger: Logger
+    seed: int = key("seed of initialisation, order and dropout", at_least=0, below=2**63)
+    threads: int | None = key("threads of one operation on the CPU", at_least=1, at_most=1024, null="every core we may use")
+    checkpoint: str | None = key("a finished run whose weights to start from")
+    store: str = key("directory that holds everything we write")
+    name: str | None = key("a name of your own for the run")
+    tags: list[str] = key("labels for wandb and `thrifty list`")
 
     def __post_init__(self) -> None:
-        # OmegaConf builds a Config only from a whole tree; a node left MISSING is our bug, not the user's.
+        # OmegaConf builds a Config only from a whole tree; a node left without a value is our bug, not the user's.
         check(self)
         if self.task.name not in self.architecture.TASKS:
             raise BadConfiguration(

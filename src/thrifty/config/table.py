@@ -8,39 +8,33 @@ from collections.abc import Iterator
 from thrifty.config.key import Key, keys_of
 from thrifty.config.registry import CHOICES
 from thrifty.config.schema import Config
-
-DEFAULT_CHOICES = {
-    "task": "text",
-    "architecture": "by task",
-    "method": "train",
-    "optimizer": "adamw; adam for task=tabular",
-    "schedule": "cosine",
-    "precision": "fp32",
-    "budget": "quick",
-    "measure": "quick",
-    "logger": "wandb",
-}
+from thrifty.config.values import choice_values, default_choice, root_values
 
 
 def all_keys() -> Iterator[Key]:
     """Every key: the groups, the keys of each choice, and the keys that always exist, in the order of the schema."""
-    plain = {key.name: key for key in keys_of(Config)}
+    plain = list(keys_of(Config, root_values()))
     for item in dataclasses.fields(Config):
         if item.name in CHOICES:
             yield from _group(item.name)
         else:
-            yield from (key for name, key in plain.items() if name.split(".")[0] == item.name)
+            yield from (key for key in plain if key.name.split(".")[0] == item.name)
+
+
+def default_shown(group: str) -> str:
+    """The default choice of a group, and what it is with tasks that change it: `adamw; adam for task=tabular`."""
+    usual = default_choice(group)
+    others = [(name, default_choice(group, name)) for name in CHOICES["task"]]
+    return "; ".join([usual, *(f"{choice} for task={name}" for name, choice in others if choice != usual and group != "task")])
 
 
 def _group(group: str) -> Iterator[Key]:
     names = CHOICES[group]
-    schemas = [choice.schema for choice in names.values()]
-    meaning = (schemas[0].__mro__[1].__doc__ or "").strip().splitlines()[0]
-    yield Key(group, "choice", "", DEFAULT_CHOICES[group], ", ".join(names), meaning)
+    schema = next(iter(names.values())).schema
+    root = schema.__mro__[-2]  # the group's own class, above those of its choices
+    yield Key(group, "choice", "", default_shown(group), ", ".join(names), (root.__doc__ or "").splitlines()[0])
     for name, choice in names.items():
-        for key in keys_of(choice.schema, f"{group}.", f"{group}={name}"):
-            if not key.name.endswith(".name"):
-                yield key
+        yield from keys_of(choice.schema, choice_values(group, name), f"{group}.", f"{group}={name}")
 
 
 def matching(pattern: str = "") -> list[Key]:

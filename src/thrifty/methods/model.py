@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from thrifty.config import registry
-from thrifty.config.choices import Architecture, Precision
-from thrifty.config.compose import plain
+from thrifty.config.choices.architectures import Architecture
+from thrifty.config.choices.precisions import Precision
+from thrifty.config.compose import choice_of, plain
 from thrifty.errors import BadData
 from thrifty.formats import safetensors
 from thrifty.precisions.base import Precision as PrecisionContext
@@ -61,7 +62,7 @@ def load_trained(directory: Path, device: torch.device, expected_hash: str | Non
                 f"{expected_hash[:12]}; the directory mixes two runs"
             )
         architecture = architecture_of(manifest)
-        precision_config: Precision = _config("precision", manifest["precision"])
+        precision_config: Precision = choice_of("precision", manifest["precision"])
         with torch.device("meta"):
             module = build_model(architecture, manifest["shape"], dropout=0.0)
         precision = registry.load("precision", precision_config.name)(precision_config)
@@ -74,15 +75,7 @@ def load_trained(directory: Path, device: torch.device, expected_hash: str | Non
 
 def architecture_of(manifest: dict[str, Any]) -> Architecture:
     """The architecture's configuration that a manifest holds."""
-    return _config("architecture", manifest["architecture"])
-
-
-def _config(group: str, values: dict[str, Any]) -> Any:
-    """A choice's own configuration back from its plain values."""
-    from omegaconf import OmegaConf
-
-    schema = registry.CHOICES[group][values["name"]].schema
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+    return choice_of("architecture", manifest["architecture"])
 
 
 def same_architecture(config: Any, manifest: dict[str, Any]) -> bool:

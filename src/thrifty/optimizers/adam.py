@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from thrifty.config.choices import Adam
+from thrifty.config.choices.optimizers import Adam
 
 
 def build(config: Adam, parameters_of: nn.Module) -> torch.optim.Optimizer:

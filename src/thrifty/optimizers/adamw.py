@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from thrifty.config.choices import AdamW
+from thrifty.config.choices.optimizers import AdamW
 from thrifty.optimizers.parameter_groups import decayed_and_spared
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from thrifty.config.choices import Sgd
+from thrifty.config.choices.optimizers import Sgd
 
 
 def build(config: Sgd, parameters_of: nn.Module) -> torch.optim.Optimizer:

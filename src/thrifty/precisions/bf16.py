@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from thrifty.config import choices
+from thrifty.config.choices import precisions
 from thrifty.precisions.base import Precision
 
 
@@ -30,7 +30,7 @@ class Bf16(Precision):
         return None
 
 
-def build(config: choices.Bf16) -> Precision:
+def build(config: precisions.Bf16) -> Precision:
     """The precision a configuration names."""
-    halved = config.weights is choices.WeightType.bf16
+    halved = config.weights is precisions.WeightType.bf16
     return Bf16(torch.bfloat16 if halved else torch.float32)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from thrifty.config import choices
+from thrifty.config.choices import precisions
 from thrifty.precisions.base import Precision
 
 
@@ -31,6 +31,6 @@ class Fp16(Precision):
         return "precision=fp16: loss scaling is not built yet, and without it small gradients become 0; use precision=bf16"
 
 
-def build(config: choices.Fp16) -> Precision:
+def build(config: precisions.Precision) -> Precision:
     """The precision a configuration names."""
     return Fp16()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from thrifty.config import choices
+from thrifty.config.choices import precisions
 from thrifty.precisions.base import NOTHING, Precision
 
 
@@ -26,6 +26,6 @@ class Fp32(Precision):
         return None
 
 
-def build(config: choices.Fp32) -> Precision:
+def build(config: precisions.Precision) -> Precision:
     """The precision a configuration names."""
     return Fp32()

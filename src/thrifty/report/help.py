@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thrifty.config.registry import CHOICES
-from thrifty.config.table import DEFAULT_CHOICES, all_keys
+from thrifty.config.table import all_keys, default_shown
 
 _EXAMPLES = """\
 Thrifty trains a model and tells how fast, how heavy and how good it is.
@@ -28,7 +28,7 @@ def run_help() -> str:
     """The text of --help."""
     lines = [_EXAMPLES, "choices (default):\n"]
     for group, names in CHOICES.items():
-        lines.append(f"  {group:<21}{', '.join(names)}  ({DEFAULT_CHOICES[group]})\n")
+        lines.append(f"  {group:<21}{', '.join(names)}  ({default_shown(group)})\n")
     lines.append("\nthe most used keys (default):\n")
     seen: set[str] = set()
     for key in all_keys():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from thrifty.config.choices import Cosine
+from thrifty.config.choices.schedules import Cosine
 
 
 def build(config: Cosine, steps: int) -> Callable[[int], float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from thrifty.config.choices import InverseTime
+from thrifty.config.choices.schedules import InverseTime
 
 
 def build(config: InverseTime, steps: int) -> Callable[[int], float]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from thrifty.config.choices import Wandb
+from thrifty.config.choices.loggers import Wandb
 from thrifty.events import Event, Finished, HistoryRow, Started
 
 _JOB_TYPES = {"train": "train"}

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thrifty.config.choices import Architecture
-from thrifty.config.choices import Task as TaskConfig
+from thrifty.config.choices.architectures import Architecture
+from thrifty.config.choices.tasks import Task as TaskConfig
 from thrifty.measure.statistics import Interval
 
 SPLITS = ("train", "validation", "test")

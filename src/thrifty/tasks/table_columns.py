@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from thrifty.config.choices import Tabular
+from thrifty.config.choices.tasks import Tabular
 from thrifty.errors import BadConfiguration, BadData, nearest
 from thrifty.tasks.table_reading import Table
 from thrifty.tasks.table_values import as_numbers, as_texts, column_of, listed, require_finite, require_log1p

@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from sklearn.model_selection import train_test_split
 
-from thrifty.config.choices import Kind, Tabular
+from thrifty.config.choices.tasks import Kind, Tabular
 from thrifty.errors import BadData
 from thrifty.tasks.table_values import as_numbers, as_texts, listed, number_text
 

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from sklearn.datasets import load_breast_cancer
 from torch import Tensor
 
-from thrifty.config.choices import Architecture, Kind, Tabular
+from thrifty.config.choices.architectures import Architecture
+from thrifty.config.choices.tasks import Kind, Tabular
 from thrifty.errors import BadConfiguration, BadData
 from thrifty.measure.statistics import Interval, bootstrap_interval, mean_interval, share_interval
 from thrifty.tasks.base import SPLITS, Data, Task

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thrifty.config.choices import Architecture
-from thrifty.config.choices import Task as TaskConfig
+from thrifty.config.choices.architectures import Architecture
+from thrifty.config.choices.tasks import Task as TaskConfig
 from thrifty.errors import BadData
 from thrifty.measure.statistics import Interval, mean_interval
 from thrifty.tasks.base import SPLITS, Data, Task

@@ -1,0 +1,106 @@
+"""Schemas of `architecture`: what computes the answer, and the ladder of its sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from thrifty.config.key import key
+from thrifty.errors import BadConfiguration
+
+BY_MODEL = "by model"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of an architecture's size ladder and what goes with it."""
+
+    shape: dict[str, Any]
+    batch_size: int
+    evaluation_examples: int
+    """Test examples that `measure=quick` looks at; validation during training looks at a quarter of them."""
+
+
+@dataclass(kw_only=True)
+class Architecture:
+    """What computes the answer."""
+
+    TASKS: ClassVar[tuple[str, ...]]
+    LADDER: ClassVar[dict[str, Rung]]
+    LEARNING_RATES: ClassVar[dict[str, float]]
+    """Peak learning rate at the lowest rung, by optimizer."""
+
+    name: str
+
+    def learning_rate(self, optimizer: str) -> float:
+        """Default peak learning rate for the resolved shape; None of the shape's keys may be null."""
+        return self.LEARNING_RATES[optimizer]
+
+
+@dataclass(kw_only=True)
+class Gpt(Architecture):
+    """A decoder-only transformer as GPT-2 has it: pre-norm, GELU, learned positions, tied output layer, heads of 64.
+
+    Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019.
+    """
+
+    TASKS: ClassVar[tuple[str, ...]] = ("text",)
+    LADDER: ClassVar[dict[str, Rung]] = {
+        "nano": Rung({"width": 128, "depth": 4}, 16, 512),
+        "tiny": Rung({"width": 192, "depth": 12}, 16, 256),
+        "small": Rung({"width": 384, "depth": 12}, 16, 128),
+        "base": Rung({"width": 768, "depth": 12}, 8, 64),
+        "large": Rung({"width": 1024, "depth": 24}, 4, 24),
+        "xlarge": Rung({"width": 1280, "depth": 36}, 4, 12),
+        "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 8),
+    }
+    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 4e-3, "adamw": 4e-3, "sgd": 0.5}
+
+    width: int | None = key("size of the residual stream, a multiple of 64", at_least=64, null=BY_MODEL)
+    depth: int | None = key("number of blocks", at_least=1, null=BY_MODEL)
+    context: int = key("bytes the model looks back", unit="bytes", at_least=2)
+
+    def learning_rate(self, optimizer: str) -> float:
+        """Adam's falls as the model grows; SGD's does not."""
+        # Adam's step does not shrink as layers widen, the sum it moves grows with the width: hence 1/width
+        # (Yang et al., "Tensor Programs V", 2022), and the root of the depth for as many blocks that move together.
+        # SGD's gradient already carries the width.
+        base = self.LEARNING_RATES[optimizer]
+        assert self.width is not None
+        assert self.depth is not None
+        return base if optimizer == "sgd" else base * 128 / self.width * (4 / max(4, self.depth)) ** 0.5
+
+    def check(self, path: str) -> None:
+        """What a range cannot say; `path` leads the key's name in errors."""
+        if self.width is not None and self.width % 64:
+            raise BadConfiguration(
+                f"{path}width={self.width}: must be a multiple of 64, the size of an attention head; "
+                f"the nearest is {max(64, round(self.width / 64) * 64)}"
+            )
+
+
+@dataclass(kw_only=True)
+class Mlp(Architecture):
+    """A funnel of ReLU layers, 128-64-32 at the bottom of the ladder, each rung a multiple of it."""
+
+    TASKS: ClassVar[tuple[str, ...]] = ("tabular",)
+    LADDER: ClassVar[dict[str, Rung]] = {
+        size: Rung({"widths": [128 * times, 64 * times, 32 * times]}, 32, 100_000)
+        for size, times in zip(
+            ("nano", "tiny", "small", "base", "large", "xlarge", "xxlarge"), (1, 2, 4, 8, 16, 32, 64), strict=True
+        )
+    }
+    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 3e-3, "adamw": 3e-3, "sgd": 0.1}
+
+    widths: list[int] | None = key("units of each hidden layer", at_least=1, null=BY_MODEL)
+
+    def learning_rate(self, optimizer: str) -> float:
+        """Adam's falls as the model grows; SGD's does not."""
+        assert self.widths is not None
+        base = self.LEARNING_RATES[optimizer]
+        return base if optimizer == "sgd" else base * (128 / max(128, max(self.widths))) ** 0.5
+
+    def check(self, path: str) -> None:
+        """What a range cannot say; `path` leads the key's name in errors."""
+        if self.widths is not None and not self.widths:
+            raise BadConfiguration(f"{path}widths=[]: must name at least one hidden layer, such as [128,64,32]")

@@ -1,0 +1,70 @@
+"""Schemas of `task`: what is learned, from which data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+from thrifty.config.key import key
+from thrifty.errors import BadConfiguration
+
+
+class Kind(Enum):
+    """What a table's target is."""
+
+    auto = "auto"
+    binary = "binary"
+    multiclass = "multiclass"
+    regression = "regression"
+
+
+@dataclass(kw_only=True)
+class Task:
+    """What is learned, from which data."""
+
+    QUICK_STEPS: ClassVar[int | None] = None
+    """Optimiser steps of `budget=quick`; a task names these or its epochs."""
+    QUICK_EPOCHS: ClassVar[float | None] = None
+    FULL_EPOCHS: ClassVar[float]
+    """Passes over the training split of `budget=full`."""
+
+    name: str
+    path: str | None = key("data of your own: a file or folder the task can read", null="built in")
+    validation: float = key("share of the examples that searches and early stopping see", above=0, below=0.5)
+    test: float = key("share of the examples that is touched once, at the end", above=0, below=0.5)
+    split_seed: int = key("which split; apart from `seed`, so that runs of different seeds share a test set", at_least=0)
+
+
+@dataclass(kw_only=True)
+class Text(Task):
+    """Byte-level language modelling: predict the next byte of a text."""
+
+    QUICK_STEPS: ClassVar[int | None] = 300
+    FULL_EPOCHS: ClassVar[float] = 1
+
+
+@dataclass(kw_only=True)
+class Tabular(Task):
+    """A column of a table predicted from the others."""
+
+    QUICK_EPOCHS: ClassVar[float | None] = 10
+    FULL_EPOCHS: ClassVar[float] = 100
+
+    target: str | None = key("the column to predict; needed with task.path", null="built in")
+    kind: Kind = key("what the target is; auto looks at its values")
+    numeric: list[str] = key("text columns to read as numbers instead of categories")
+    ignore: list[str] = key("columns to leave out, such as an identifier")
+    log1p: Any = key(
+        "columns that get log(x+1): auto (every numeric column without a negative value), all, none, or a list of columns"
+    )
+
+    def check(self, path: str) -> None:
+        """What a range cannot say; `path` leads the key's name in errors."""
+        given = self.log1p
+        if isinstance(given, list) and all(isinstance(one, str) for one in given):
+            return
+        if given is None:  # YAML and Hydra read a bare `none` as a word, `null` as nothing: take both
+            self.log1p = "none"
+        elif given not in ("auto", "all", "none"):
+            raise BadConfiguration(f"{path}log1p={given}: must be auto, all, none or a list of columns such as [price,age]")

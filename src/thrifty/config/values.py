@@ -1,0 +1,39 @@
+"""The values of conf/, read as plain YAML: for help and tables, which must not wait for Hydra."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import yaml
+
+from thrifty.config.paths import conf_directory
+
+
+@cache
+def _file(name: str) -> dict[str, Any]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load((conf_directory() / name).read_text(encoding="utf-8"), Loader=loader)
+
+
+def root_values() -> dict[str, Any]:
+    """Values of the keys that exist whatever is chosen."""
+    return {name: value for name, value in _file("config.yaml").items() if name not in ("defaults", "hydra")}
+
+
+def choice_values(group: str, name: str) -> dict[str, Any]:
+    """Values of the keys of one choice."""
+    values = {key: value for key, value in _file(f"{group}/{name}.yaml").items() if key != "defaults"}
+    return values[group] if set(values) == {group} else values  # a task's file also changes other groups' defaults
+
+
+def default_choice(group: str, task: str | None = None) -> str:
+    """What a group is unless told otherwise, with a task or with the default one."""
+    chosen = _chosen("config.yaml")
+    return {**chosen, **_chosen(f"task/{task or chosen['task']}.yaml")}[group]
+
+
+def _chosen(name: str) -> dict[str, str]:
+    """The choices that a file's defaults list makes."""
+    pairs = [pair for one in _file(name)["defaults"] if isinstance(one, dict) for pair in one.items()]
+    return {group.split()[-1].lstrip("/"): name for group, name in pairs}
