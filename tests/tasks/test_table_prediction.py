@@ -44,7 +44,7 @@ def test_prediction_keeps_rows_columns_and_style(tmp_path: Path) -> None:
         'colour;note;signed;amount;bought\nred;"a;b";0,5;1,0;yes\n?;;0,1;2;no\nblack; 007;-0,5;0;no\n\n', "latin-1"
     )
     said = TabularTask.predict(data.state(), linear(data), str(given), output, {})
-    assert said == f"wrote 2 predictions to {output} (1 rows left empty: they have missing values)"
+    assert said == f"wrote 2 predictions to {output} (1 row left empty, for missing values)"
     lines = output.read_text().splitlines()
     assert lines[0] == "colour;note;signed;amount;bought;prediction"
     assert lines[1].startswith('red;"a;b";0,5;1,0;yes;')
@@ -60,7 +60,7 @@ def test_prediction_of_rows_that_are_all_incomplete(tmp_path: Path, caplog: pyte
     given.write_text("amount,signed,colour,prediction\n,1,red,old\n")
     text = TabularTask.predict(data.state(), linear(data), str(given), None, {})
     assert text == "amount,signed,colour,prediction,prediction_2,probability\n,1,red,old,,\n"
-    assert "1 of 1 rows left empty" in caplog.text
+    assert "1 of 1 row left empty" in caplog.text
 
 
 def test_prediction_refuses_what_it_cannot_use(tmp_path: Path) -> None:

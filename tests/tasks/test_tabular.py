@@ -113,6 +113,23 @@ def test_columns_are_chosen_and_said(tmp_path: Path) -> None:
     assert "'no' is right" in said
 
 
+def test_a_text_that_differs_in_every_row_of_a_small_table_names_rows(tmp_path: Path) -> None:
+    frame = table(30)
+    frame.insert(0, "", [f"car {number}" for number in range(30)])
+    data = prepare(write(tmp_path, frame), "bought")
+    assert "column 1" not in data.preprocessing.columns
+    assert "different text in most rows: column 1" in "; ".join(data.about)
+
+
+def test_dropping_many_rows_names_the_column_that_costs_most(tmp_path: Path) -> None:
+    frame = table(100)
+    frame["comment"] = [None] * 60 + ["late", "early"] * 20
+    frame.loc[90:, "amount"] = np.nan
+    said = "; ".join(prepare(write(tmp_path, frame), "bought").about)
+    hint = "most of them in column 'comment' (60 of 100); leave it out with 'task.ignore=[comment]'"
+    assert f"dropped 70 of 100 rows with missing values, {hint}" in said
+
+
 def test_numeric_reads_texts_as_numbers(tmp_path: Path) -> None:
     frame = table().assign(flag=["TRUE", "FALSE"] * (ROWS // 2))
     assert [one.name for one in prepare(write(tmp_path, frame), "bought", numeric=["flag"]).preprocessing.numeric][-1] == "flag"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from thrifty.config import registry
 from thrifty.config.compose import compose, plain
+from thrifty.config.overrides import parse
 from thrifty.errors import Diverged, OutOfMemory, ThriftyError
 from thrifty.events import Event, Finished, Refused, Started
 from thrifty.record import new_record, usable_cores
@@ -79,7 +80,7 @@ def _run(job: Job, emit: Callable[[Event], None], stop: StopRequest) -> int:
     torch.set_num_threads(threads)
     device = choose_device(config)
     method = registry.load("method", config.method.name)(config, device, emit, stop)
-    data = method.prepare()
+    data = method.prepare({one.key_or_group for one in parse(job.overrides)})
     record = new_record(plain(config), job.overrides, job.attempt)
     record["data"] = data
     record["environment"] |= {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,11 @@ class TrainMethod:
         self.parents: list[str] = []
         self._initial: Path | None = None
 
-    def prepare(self) -> dict[str, Any]:
+    def prepare(self, given: Collection[str]) -> dict[str, Any]:
         """Read the data and hold the configuration to it, before anything is written; returns the record's `data`.
+
+        Args:
+            given: keys the user gave: the default batch gives way to a small training split, one asked for does not.
 
         Raises:
             BadConfiguration: a batch larger than the training split, or a checkpoint of another architecture.
@@ -74,9 +77,13 @@ class TrainMethod:
         examples = self.data.sizes["train"]
         self.batch_size = examples if config.batch_size == "full" else int(config.batch_size or 1)
         if self.batch_size > examples:
-            raise BadConfiguration(
-                f"batch_size={self.batch_size}: the training split has {examples} examples; give at most that, or batch_size=full"
-            )
+            if "batch_size" in given:
+                raise BadConfiguration(
+                    f"batch_size={self.batch_size}: the training split has {examples} examples; give at most that, "
+                    "or batch_size=full"
+                )
+            self.data.about.append(f"the training split's {examples} examples make one batch: {self.batch_size} are more")
+            self.batch_size = examples
         budget = config.budget
         self.steps = budget.steps or max(1, math.ceil((budget.epochs or 1) * examples / self.batch_size))
         self._find_checkpoint()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thrifty.tasks.table_values import as_numbers, as_texts, column_of, listed, require_finite, require_log1p
+from thrifty.tasks.table_values import as_numbers, as_texts, column_of, counted, listed, require_finite, require_log1p
 
 MOST_CATEGORIES = 64
 # float32 ends at 3e38. Values this many standard deviations out are alike to any model, and must not become infinite.
@@ -132,10 +132,11 @@ def fit(
 def _about(numbers: list[NumericColumn], texts: list[CategoryColumn], constant: list[str]) -> list[str]:
     about = []
     if numbers:
-        about.append(f"log1p on {sum(one.log1p for one in numbers)} of {len(numbers)} numeric columns")
+        about.append(f"log1p on {sum(one.log1p for one in numbers)} of {counted(len(numbers), 'numeric column')}")
     if texts:
         inputs = sum(len(one.categories) + one.other for one in texts)
-        about.append(f"{len(texts)} columns of categories ({listed([one.name for one in texts])}) as {inputs} inputs of 0 or 1")
+        names = listed([one.name for one in texts])
+        about.append(f"{counted(len(texts), 'column')} of categories ({names}) as {inputs} inputs of 0 or 1")
     if capped := [one.name for one in texts if one.other]:
         about.append(f"only the {MOST_CATEGORIES} most frequent categories are told apart in: {listed(capped)}")
     if constant:

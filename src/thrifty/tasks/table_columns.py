@@ -13,9 +13,12 @@ from thrifty.tasks.table_reading import Table
 from thrifty.tasks.table_values import as_numbers, as_texts, column_of, listed, require_finite, require_log1p
 
 FEWEST_ROWS = 20
-# A text column with more distinct values than this, in more than half of its rows, names rows instead of describing them.
+# A text column with no value twice, or with more distinct values than this in more than half of its rows, names rows instead of
+# describing them.
 _FEWEST_IDENTIFIERS = 64
 _IDENTIFIER_SHARE = 0.5
+_MANY_DROPPED = 0.2
+"""Share of the rows above which dropping them is worth a hint at the column that costs most."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,12 @@ def select(table: Table, target: str, config: Tabular) -> Selection:
         raise BadData(f"{table.source}: no column is left to predict '{target}' from; give a table with more columns")
     used = frame.loc[:, [*features, target]]
     complete = used.dropna()
-    if not len(complete):
-        missing = {str(name): int(column_of(used, name).isna().sum()) for name in used.columns}
-        most = max(missing, key=missing.__getitem__)
-        raise BadData(
-            f"{table.source}: every row has a missing value, most of them in column '{most}' "
-            f"({missing[most]} of {len(frame)}); leave it out with task.ignore=[{most}]"
-        )
     if dropped := len(frame) - len(complete):
-        about.append(f"dropped {dropped} of {len(frame)} rows with missing values")
+        where = _where_most_are_missing(used)
+        if not len(complete):
+            raise BadData(f"{table.source}: every row has a missing value, {where}")
+        hint = f", {where}" if dropped > _MANY_DROPPED * len(frame) else ""
+        about.append(f"dropped {dropped} of {len(frame)} rows with missing values{hint}")
     if len(complete) < FEWEST_ROWS:
         raise BadData(
             f"{table.source}: has {len(complete)} rows without missing values; at least {FEWEST_ROWS} are needed: add rows"
@@ -76,6 +76,12 @@ def select(table: Table, target: str, config: Tabular) -> Selection:
     numeric = [name for name in features if is_numeric_dtype(complete[name].dtype)]
     log1p = _log1p_columns(table, complete, numeric, config)
     return Selection(complete, numeric, [name for name in features if name not in numeric], log1p, about)
+
+
+def _where_most_are_missing(used: pd.DataFrame) -> str:
+    missing = {str(name): int(column_of(used, name).isna().sum()) for name in used.columns}
+    most = max(missing, key=missing.__getitem__)
+    return f"most of them in column '{most}' ({missing[most]} of {len(used)}); leave it out with 'task.ignore=[{most}]'"
 
 
 def _log1p_columns(table: Table, complete: pd.DataFrame, numeric: list[str], config: Tabular) -> list[str]:
@@ -106,5 +112,5 @@ def _numbers_rows(column: pd.Series) -> bool:
 def _names_rows(column: pd.Series) -> bool:
     if is_numeric_dtype(column.dtype):
         return False
-    distinct = as_texts(column).nunique()
-    return distinct > _FEWEST_IDENTIFIERS and distinct > _IDENTIFIER_SHARE * column.count()
+    distinct, rows = as_texts(column).nunique(), column.count()
+    return distinct == rows > 1 or (distinct > _FEWEST_IDENTIFIERS and distinct > _IDENTIFIER_SHARE * rows)

@@ -15,7 +15,7 @@ from thrifty.atomic import write_atomically
 from thrifty.errors import BadConfiguration, BadData, nearest
 from thrifty.tasks.preprocessing import Preprocessing
 from thrifty.tasks.table_reading import Table, read_table
-from thrifty.tasks.table_values import listed
+from thrifty.tasks.table_values import counted, listed
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,16 +38,16 @@ def predict_table(
     found = _found(state, torch.cat(outputs) if outputs else torch.empty(0, width))
     text = _as_csv(table, found, usable)
     left_empty = int((~usable).sum())
-    empty = f" ({left_empty} rows left empty: they have missing values)" if left_empty else ""
+    empty = f" ({counted(left_empty, 'row')} left empty, for missing values)" if left_empty else ""
     if output is None:
         if left_empty:  # what is returned is a table that a program may read: the count goes beside it
-            _LOG.warning("%s: %d of %d rows left empty: they have missing values", given, left_empty, len(usable))
+            _LOG.warning("%s: %d of %s left empty, for missing values", given, left_empty, counted(len(usable), "row"))
         return text
     try:
         write_atomically(output, text)
     except OSError as error:
         raise BadConfiguration(f"{output}: cannot be written ({error.strerror}); name another file") from error
-    return f"wrote {len(inputs)} predictions to {output}{empty}"
+    return f"wrote {counted(len(inputs), 'prediction')} to {output}{empty}"
 
 
 def _require_columns(table: Table, preprocessing: Preprocessing) -> None:

@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 
 from thrifty.config.choices.tasks import Kind, Tabular
 from thrifty.errors import BadData
-from thrifty.tasks.table_values import as_numbers, as_texts, listed, number_text
+from thrifty.tasks.table_values import as_numbers, as_texts, counted, listed, number_text
 
 MOST_AUTOMATIC_CLASSES = 20
 FEWEST_OF_A_CLASS = 3
@@ -62,8 +62,8 @@ def read_target(column: pd.Series, kind: Kind, source: str, decimal: str) -> Tar
         few = int(counts.argmin())
         others = int((counts < FEWEST_OF_A_CLASS).sum()) - 1
         raise BadData(
-            f"{source}: class '{labels[few]}' of column '{name}' has {counts[few]} rows"
-            + (f", and {others} other classes are as rare" if others else "")
+            f"{source}: class '{labels[few]}' of column '{name}' has {counted(int(counts[few]), 'row')}"
+            + (f", and {counted(others, 'other class', 'other classes')} too few as well" if others else "")
             + f"; each needs {FEWEST_OF_A_CLASS}, one for each split: add rows, take those out"
             + (", or give task.kind=regression" if numeric else "")
         )

@@ -96,6 +96,11 @@ def number_text(value: float) -> str:
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else str(float(value))
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: `1 row`, `2 rows`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def listed(names: list[str], most: int = 12) -> str:
     """Names for a message; of many the first and the last, which in a table often is the target."""
     if len(names) <= most:
