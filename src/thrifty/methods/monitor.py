@@ -93,7 +93,8 @@ class TrainingMonitor(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock, and take back the signals, for which Lightning has set handlers of its own."""
         self.limits.stop.install()
-        self._begin = time.perf_counter()
+        # Lightning has asked for the first draws already: their time is the first call's.
+        self._begin = time.perf_counter() - self.calls.seconds
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
