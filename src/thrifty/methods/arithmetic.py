@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from thrifty.metrics import METRICS, measured, missing
 
 
 def entry(interval: Interval) -> dict[str, Any]:
-    """An estimate as it stands in the record."""
+    """An estimate as it stands in the record, which holds numbers only."""
+    if not math.isfinite(interval.value):
+        return missing(f"came out as {interval.value}")
     return measured(interval.value, interval.low, interval.high, interval.n)
 
 
