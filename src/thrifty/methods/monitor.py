@@ -162,7 +162,10 @@ class TrainingMonitor(pl.Callback):
             values |= {f"validation/{name}": one.value for name, one in self.trace.validation.items()}
             self._weigh(module, values[self.deciding])
             self._validating_seconds += time.perf_counter() - begin
-        self.trace.history.append({"step": step, "seconds": spent, **values})
+        if self.trace.history and self.trace.history[-1]["step"] == step:
+            self.trace.history[-1] |= values
+        else:
+            self.trace.history.append({"step": step, "seconds": spent, **values})
         self.emit(HistoryRow(step, spent, values))
 
     def _weigh(self, module: TrainingModule, value: float) -> None:
