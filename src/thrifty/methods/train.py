@@ -111,6 +111,8 @@ class TrainMethod:
             return status_of(trace.stopped), f"{trace.stopped} at step {trace.steps} of {self.steps}"
         if self.config.measure.seconds:
             self._speed(trace)
+        written = sum(one.stat().st_size for one in self.path.iterdir() if one.is_file())
+        self.record["metrics"]["train/written_mib"] = measured(written / 2**20)
         return "ok", None
 
     def _find_checkpoint(self) -> None:
@@ -224,8 +226,6 @@ class TrainMethod:
         self.record["metrics"] |= found
         self._samples |= samples
         self._write_samples()
-        written = sum(one.stat().st_size for one in self.path.iterdir() if one.is_file())
-        self.record["metrics"]["train/written_mib"] = measured(written / 2**20)
 
     def _write_samples(self) -> None:
         self._write("samples.json", to_json(self._samples))
