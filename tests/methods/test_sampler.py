@@ -104,15 +104,6 @@ def test_a_length_set_between_calls_holds_from_the_next_one_drawn() -> None:
     assert lengths == [1, 2, 4, 8, 10, 5]  # 16 and 20 are cut at the stop and at the end
 
 
-def test_once_ended_nothing_more_is_drawn() -> None:
-    calls = Calls(BatchSampler(10, 2, 0), 30, set(), steps_per_call=3)
-    drawn: list[Tensor] = []
-    for draws in calls:
-        drawn.append(draws)
-        calls.ended = len(drawn) == 2
-    assert len(drawn) == 2
-
-
 def test_time_spent_on_drawing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     class Clock:
         now = 0.0

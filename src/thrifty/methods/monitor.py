@@ -194,7 +194,6 @@ class TrainingMonitor(pl.Callback):
         if early and step < self.calls.steps:
             self.trace.flags.append("stopped_early")
         if self.trace.stopped or early or spent:
-            self.calls.ended = True
             trainer.should_stop = True
 
 
