@@ -107,6 +107,13 @@ def test_the_manifest_says_what_the_bytes_must_hash_to(tmp_path: Path) -> None:
     assert safetensors.read_manifest(tmp_path) == manifest
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o750, 0o755])
+def test_whoever_can_read_the_directory_can_read_the_weights(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    safetensors.save(tmp_path, Tied(), {})
+    assert (tmp_path / WEIGHTS).stat().st_mode & 0o777 == mode & 0o666
+
+
 # -- a trained model, and what may have become of it --------------------------------------------------------------------
 
 
@@ -288,6 +295,19 @@ def test_a_disk_that_has_room_for_the_weights_alone_keeps_neither(tmp_path: Path
     write = Path.write_bytes
     monkeypatch.setattr(Path, "write_bytes", lambda path, data: full_disk() if MANIFEST in path.name else write(path, data))
     refused_save(tmp_path)
+    assert written(tmp_path) == []
+
+
+def test_the_library_that_writes_the_weights_meets_the_end_of_the_room(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="Windows has no limit on the size of a file")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(BadData, match="the weights cannot be written") as caught:
+            safetensors.save(tmp_path, nn.Linear(100, 100), {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(caught.value)
     assert written(tmp_path) == []
 
 

@@ -33,7 +33,7 @@ def save(directory: Path, model: nn.Module, manifest: dict[str, Any]) -> int:
     tensors = {name: one.detach().cpu().contiguous() for name, one in _unshared(model).items()}
     path = directory / WEIGHTS
     try:
-        write_file_atomically(path, lambda temporary: save_file(tensors, temporary))
+        write_file_atomically(path, lambda temporary: _write(tensors, temporary))
         manifest = {**manifest, "weights": {"file": WEIGHTS, "sha256": sha256(path), "bytes": path.stat().st_size}}
         manifest["sha256"] = _digest(manifest)
         write_atomically(directory / MANIFEST, json.dumps(manifest, indent=1) + "\n")
@@ -82,6 +82,12 @@ def load(directory: Path, manifest: dict[str, Any], model: nn.Module, device: to
     ties = {name: owners[id(one)] for name, one in shared.items()}
     model.load_state_dict(tensors, assign=True)
     _tie_again(model, ties)
+
+
+def _write(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    save_file(tensors, path)
+    # The library makes files that only their owner can read: whoever may read the directory may read this one.
+    path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def _unshared(model: nn.Module) -> dict[str, torch.Tensor]:
