@@ -152,7 +152,7 @@ def _bury(exit_code: int, started: Started | None, job: Any, config: Config, ker
     else:
         path = Path(started.path)
         directory = RunDirectory(path, read_json(path / RESULT))
-        for leftover in path.glob(".*.tmp"):
+        for leftover in path.glob(".*"):  # files of ours, or of a library, that were being written
             leftover.unlink(missing_ok=True)
     directory.finish(status, reason)
     return Finished(str(directory.path), directory.record, OutOfMemory.exit_code)
