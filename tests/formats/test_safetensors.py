@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import nn
 import thrifty
 from thrifty.config.compose import compose, plain
 from thrifty.config.registry import load as load_choice
+from thrifty.config.schema import Config
 from thrifty.errors import BadData
 from thrifty.formats import safetensors
 from thrifty.formats.safetensors import MANIFEST, WEIGHTS
@@ -117,11 +119,16 @@ def test_whoever_can_read_the_directory_can_read_the_weights(tmp_path: Path, mod
 # -- a trained model, and what may have become of it --------------------------------------------------------------------
 
 
+@cache
+def composed(*overrides: str) -> Config:
+    return compose(["task=tabular", "architecture.widths=[8,4]", *overrides])
+
+
 class Saved:
     """A run's model in a directory."""
 
     def __init__(self, directory: Path, *overrides: str) -> None:
-        config = compose(["task=tabular", "architecture.widths=[8,4]", *overrides])
+        config = composed(*overrides)
         self.directory, self.hash = directory, config_hash(plain(config))
         torch.manual_seed(3)
         self.model = build_model(config.architecture, {"inputs": 3, "outputs": 1}, 0.0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -39,6 +42,22 @@ class Clock:
 
     def perf_counter(self) -> float:
         return self.now
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Training in the tests' own process: it takes over the signals and tells of its seed; models this small want one thread."""
+    signals = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    environment, threads = dict(os.environ), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        os.environ.clear()
+        os.environ.update(environment)
+        for one, handler in signals.items():
+            signal.signal(one, handler)
 
 
 class Points(Data):
@@ -142,7 +161,7 @@ class Training:
         """Train through Lightning; writes nothing."""
         self.model.train()
         trainer = lightning_trainer(self.monitor, CPU, str(directory))
-        with self.stop.deferred():
+        with undisturbed(), self.stop.deferred():
             trainer.fit(self.module, train_dataloaders=self.calls)
         return self
 

@@ -22,6 +22,15 @@ from thrifty.methods.train import _evenly
 STEP, DATA = 1.0, 0.25
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Takes the place of the module `time` where training is timed."""
+    one = Clock()
+    for module in ("monitor", "module", "sampler"):
+        monkeypatch.setattr(f"thrifty.methods.{module}.time", one)
+    return one
+
+
 def training(clock: Clock, *overrides: str, step_seconds: float = STEP, **keys: Any) -> Training:
     data = Points.drawn()
 
