@@ -45,7 +45,7 @@ _OTHERS = (
     Metric("train/peak_device_mib", "MiB", _LOWER, "peak memory the accelerator's allocator gave out while training"),
     Metric("train/flops", "FLOP", _LOWER, "floating-point operations of all optimiser steps, counted from the model"),
     Metric("train/mfu_pct", "%", _HIGHER, "rate of those operations, of the matrix-product rate measured in the same run"),
-    Metric("train/written_mib", "MiB", _LOWER, "bytes of the files the run leaves behind"),
+    Metric("train/written_mib", "MiB", _LOWER, "bytes of the files the run leaves behind, wandb's not counted"),
     Metric("infer/latency_ms", "ms", _LOWER, "median time of a prediction for one example"),
     Metric("infer/latency_p90_ms", "ms", _LOWER, "90th percentile of the same (needs 64 samples)"),
     Metric("infer/latency_p99_ms", "ms", _LOWER, "99th percentile of the same (needs 662 samples)"),

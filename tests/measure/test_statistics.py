@@ -97,6 +97,12 @@ def test_scaling_moves_the_bounds_and_keeps_the_count() -> None:
     assert Interval(2.0, n=3).scaled(10) == Interval(20.0, None, None, 3)
 
 
+def test_what_cannot_be_negative_has_no_negative_bound() -> None:
+    assert Interval(0.5, -0.25, 1.25, 9).at_least(0) == Interval(0.5, 0.0, 1.25, 9)
+    assert Interval(0.5, 0.25, 0.75, 9).at_least(0) == Interval(0.5, 0.25, 0.75, 9)
+    assert Interval(0.5, n=1).at_least(0) == Interval(0.5, None, None, 1)
+
+
 @pytest.mark.parametrize("kind", ["mean", "median", "share", "bootstrap"])
 def test_95_of_100_intervals_hold_the_truth(kind: str) -> None:
     generator = np.random.default_rng(0)

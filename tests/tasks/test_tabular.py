@@ -190,3 +190,15 @@ def test_regression_loss_and_metrics_by_hand(tmp_path: Path) -> None:
     metrics = data.summarise({"loss": np.ones(4), "error": np.array([1.0, -1, 1, -1]), "truth": np.array([0.0, 4, 0, 4])})
     assert {name: metrics[name].value for name in metrics} == {"r2": 0.75, "rmse": 1, "mae": 1, "loss": 1}
     assert data.deciding in metrics
+
+
+@pytest.mark.parametrize(("target", "names"), [("colour", ["loss"]), ("bought", ["loss"]), ("price", ["loss", "mae", "rmse"])])
+def test_intervals_of_losses_do_not_reach_below_zero(tmp_path: Path, target: str, names: list[str]) -> None:
+    data = prepare(write(tmp_path, table()), target)
+    few_wrong = np.array([0.0, 0.0, 0.0, 5.0])  # Student's interval alone: 1.25 -+ 3.98
+    metrics = data.summarise({"loss": few_wrong, "error": few_wrong, "correct": few_wrong == 0, "truth": np.arange(4.0)})
+    for name in names:
+        low, high = metrics[name].low, metrics[name].high
+        assert low == 0
+        assert high is not None
+        assert high > metrics[name].value

@@ -182,6 +182,12 @@ def test_uniform_logits_cost_eight_bits(prepare: Callable[..., TextData]) -> Non
     assert metrics["loss"].value == pytest.approx(math.log(256))
 
 
+def test_intervals_of_losses_do_not_reach_below_zero(prepare: Callable[..., TextData]) -> None:
+    metrics = prepare().summarise({"loss": np.array([0.0, 0.0, 0.0, 5.0])})  # Student's interval alone: 1.25 -+ 3.98
+    assert (metrics["loss"].low, metrics["bits_per_byte"].low) == (0, 0)
+    assert metrics["bits_per_byte"].high == pytest.approx((1.25 + 3.182446 * 1.25) / math.log(2))
+
+
 def test_bits_per_byte_by_hand(prepare: Callable[..., TextData]) -> None:
     # Probability 1/2 for the right byte in one window, 1/8 in the other: 1 and 3 bits, 2 on the mean.
     data = prepare(context=2)

@@ -152,8 +152,9 @@ def _bury(exit_code: int, started: Started | None, job: Any, config: Config, ker
     else:
         path = Path(started.path)
         directory = RunDirectory(path, read_json(path / RESULT))
-        for leftover in path.glob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
+        for leftover in path.glob(".*"):  # files that were being written, by us or by a library
+            if leftover.is_file():
+                leftover.unlink(missing_ok=True)
     directory.finish(status, reason)
     return Finished(str(directory.path), directory.record, OutOfMemory.exit_code)
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from thrifty.atomic import write_atomically, write_file_atomically
 from thrifty.errors import BadData
+from thrifty.store import read_json
 
 WEIGHTS, MANIFEST = "model.safetensors", "model.json"
 
@@ -32,13 +33,27 @@ def save(directory: Path, model: nn.Module, manifest: dict[str, Any]) -> int:
     tensors = {name: one.detach().cpu().contiguous() for name, one in _unshared(model).items()}
     path = directory / WEIGHTS
     try:
-        write_file_atomically(path, lambda temporary: save_file(tensors, temporary))
+        write_file_atomically(path, lambda temporary: _write(tensors, temporary))
         manifest = {**manifest, "weights": {"file": WEIGHTS, "sha256": sha256(path), "bytes": path.stat().st_size}}
+        manifest["sha256"] = _digest(manifest)
         write_atomically(directory / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     except (OSError, SafetensorError) as error:
         path.unlink(missing_ok=True)
         raise BadData(f"{path}: the weights cannot be written ({error}); free some space or give another store=DIR") from error
     return int(manifest["weights"]["bytes"])
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest, held to its own hash: a class or a scale altered in it would alter every prediction in silence.
+
+    Raises:
+        BadData: missing, altered or truncated.
+    """
+    path = directory / MANIFEST
+    manifest = read_json(path)
+    if manifest.get("sha256") != _digest(manifest):
+        raise BadData(f"{path}: the file was altered (its hash is not the one it holds); train again")
+    return manifest
 
 
 def load(directory: Path, manifest: dict[str, Any], model: nn.Module, device: torch.device) -> None:
@@ -52,7 +67,10 @@ def load(directory: Path, manifest: dict[str, Any], model: nn.Module, device: to
         raise BadData(f"{path}: there is no such file; the run kept no weights, or they were removed")
     if sha256(path) != manifest["weights"]["sha256"]:
         raise BadData(f"{path}: the file was altered or truncated (its hash is not the one in {MANIFEST}); train again")
-    tensors = load_file(path, device=str(device))
+    try:
+        tensors = load_file(path, device=str(device))
+    except SafetensorError as error:
+        raise BadData(f"{path}: holds no weights ({error}); train again") from error
     wanted = _unshared(model)
     shapes = {name: tuple(one.shape) for name, one in wanted.items()}
     if {name: tuple(one.shape) for name, one in tensors.items()} != shapes:
@@ -64,6 +82,12 @@ def load(directory: Path, manifest: dict[str, Any], model: nn.Module, device: to
     ties = {name: owners[id(one)] for name, one in shared.items()}
     model.load_state_dict(tensors, assign=True)
     _tie_again(model, ties)
+
+
+def _write(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    save_file(tensors, path)
+    # The library makes files that only their owner can read: whoever may read the directory may read this one.
+    path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def _unshared(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -81,6 +105,12 @@ def _tie_again(model: nn.Module, ties: dict[str, str]) -> None:
     for name, owner in ties.items():
         module_name, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(module_name), leaf, model.get_parameter(owner))
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    """sha256, in hex, of a manifest without its own."""
+    rest = {key: value for key, value in json.loads(json.dumps(manifest)).items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

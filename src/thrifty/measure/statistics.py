@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -23,6 +23,10 @@ class Interval:
         """The same estimate in another unit; `factor` is positive."""
         scale = [None if one is None else one * factor for one in (self.low, self.high)]
         return Interval(self.value * factor, scale[0], scale[1], self.n)
+
+    def at_least(self, bound: float) -> Interval:
+        """The same estimate of a quantity that cannot lie below `bound`, and so its interval neither."""
+        return self if self.low is None else replace(self, low=max(bound, self.low))
 
 
 def mean_interval(samples: np.ndarray) -> Interval:

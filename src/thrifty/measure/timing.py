@@ -11,7 +11,7 @@ import torch
 from thrifty.metrics import measured, missing
 
 NEEDED_SAMPLES = {90: 64, 99: 662}
-"""Samples for a percentile whose 95% interval between order statistics exists and is not the extreme."""
+"""The fewest of which, in 99 of 100 tries, at least two lie above the percentile: one is no percentile but the extreme."""
 MOST_SAMPLES = 5000
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from thrifty.metrics import METRICS, measured, missing
 
 
 def entry(interval: Interval) -> dict[str, Any]:
-    """An estimate as it stands in the record."""
+    """An estimate as it stands in the record, which holds numbers only."""
+    if not math.isfinite(interval.value):
+        return missing(f"came out as {interval.value}")
     return measured(interval.value, interval.low, interval.high, interval.n)
 
 
@@ -28,10 +31,13 @@ def training_metrics(
     """
     steps, seconds = sum(call[0] for call in calls), sum(call[1] for call in calls)
     found: dict[str, Any] = {"train/steps": measured(steps), "train/time_s": measured(seconds)}
-    reason = "the run made no step" if not calls else "the run made a single step, which is train/first_step_s"
     if calls:
+        reason = "the run made a single step, which is train/first_step_s"
         found["train/first_step_s"] = measured(calls[0][1] / calls[0][0])
         found["train/data_wait_pct"] = measured(100 * sum(call[2] for call in calls) / seconds)
+    else:
+        reason = "the run made no step"
+        found["train/first_step_s"] = found["train/data_wait_pct"] = missing(reason)
     later = calls[1:]
     if later:
         counts, times = np.array([call[0] for call in later]), np.array([call[1] for call in later])

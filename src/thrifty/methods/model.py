@@ -16,7 +16,6 @@ from thrifty.config.compose import choice_of, plain
 from thrifty.errors import BadData
 from thrifty.formats import safetensors
 from thrifty.precisions.base import Precision as PrecisionContext
-from thrifty.store import read_json
 
 
 def build_model(architecture: Architecture, shape: dict[str, int], dropout: float) -> nn.Module:
@@ -54,7 +53,7 @@ def load_trained(directory: Path, device: torch.device, expected_hash: str | Non
     Raises:
         BadData: files missing, altered, truncated, or of another run.
     """
-    manifest = read_json(directory / safetensors.MANIFEST)
+    manifest = safetensors.read_manifest(directory)
     try:
         if expected_hash is not None and manifest["config_hash"] != expected_hash:
             raise BadData(
@@ -68,8 +67,9 @@ def load_trained(directory: Path, device: torch.device, expected_hash: str | Non
         precision = registry.load("precision", precision_config.name)(precision_config)
         module.to(precision.weight_dtype)
         safetensors.load(directory, manifest, module, device)
-    except (KeyError, TypeError) as error:
-        raise BadData(f"{directory / safetensors.MANIFEST}: is not a manifest of ours, or was altered ({error})") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # OmegaConf's own are kinds of these
+        why = (str(error).splitlines() or ["empty"])[0]
+        raise BadData(f"{directory / safetensors.MANIFEST}: is not a manifest of ours, or was altered ({why})") from error
     return TrainedModel(module, manifest, precision)
 
 

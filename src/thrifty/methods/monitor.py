@@ -93,7 +93,8 @@ class TrainingMonitor(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock, and take back the signals, for which Lightning has set handlers of its own."""
         self.limits.stop.install()
-        self._begin = time.perf_counter()
+        # Lightning has asked for the first draws already: their time is the first call's.
+        self._begin = time.perf_counter() - self.calls.seconds
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -107,11 +108,10 @@ class TrainingMonitor(pl.Callback):
         pl_module.wait_seconds = self.calls.seconds = 0.0
         self._spent += seconds
         step = pl_module.steps_made
-        self._hold(pl_module, step - steps, losses)
         if self.calls.fixed is None:
             self.calls.size = max(1, min(MOST_STEPS_PER_CALL, round(CALL_SECONDS * steps / seconds)))
-        self._tell(step, now, losses[-1])
         self._follow(pl_module, step - steps, losses, seconds / steps)
+        self._tell(step, now, losses[-1])
         self._end_where_due(trainer, step)
         # What is done here for training's sake is part of the next call's time.
         self._begin, self._validating_seconds = now + self._validating_seconds, 0.0
@@ -126,18 +126,11 @@ class TrainingMonitor(pl.Callback):
             pl_module.model.load_state_dict(self._best_state)
             self.trace.validation = self._best_validation
 
-    def _hold(self, module: TrainingModule, before: int, losses: list[float]) -> None:
-        """Hold the losses of the steps from `before` on to being numbers."""
-        for step, loss in enumerate(losses, before + 1):
-            if not math.isfinite(loss):
-                raise Diverged(
-                    f"the loss became {loss} at step {step}; lower optimizer.lr={module.peak_lr:g}, or use precision=fp32"
-                )
-
     def _follow(self, module: TrainingModule, before: int, losses: list[float], step_seconds: float) -> None:
         """Write what is due at the steps from `before` on; validations are due only at the last of them."""
         after = before + len(losses)
         for step, loss in enumerate(losses, before + 1):
+            _hold(module, "the loss", loss, step)
             self._losses.append(loss)
             if step in self.history_steps or step in self.validation_steps:
                 self._write_history(module, step, self._spent - (after - step) * step_seconds)
@@ -163,11 +156,16 @@ class TrainingMonitor(pl.Callback):
         if validating or step in self.validation_steps:
             begin = time.perf_counter()
             self._validated_at = step
-            self.trace.validation = self.validate()
+            validation = self.validate()
+            _hold(module, "the validation loss", validation["loss"].value, step)
+            self.trace.validation = validation
             values |= {f"validation/{name}": one.value for name, one in self.trace.validation.items()}
             self._weigh(module, values[self.deciding])
             self._validating_seconds += time.perf_counter() - begin
-        self.trace.history.append({"step": step, "seconds": spent, **values})
+        if self.trace.history and self.trace.history[-1]["step"] == step:
+            self.trace.history[-1] |= values
+        else:
+            self.trace.history.append({"step": step, "seconds": spent, **values})
         self.emit(HistoryRow(step, spent, values))
 
     def _weigh(self, module: TrainingModule, value: float) -> None:
@@ -196,8 +194,13 @@ class TrainingMonitor(pl.Callback):
         if early and step < self.calls.steps:
             self.trace.flags.append("stopped_early")
         if self.trace.stopped or early or spent:
-            self.calls.ended = True
             trainer.should_stop = True
+
+
+def _hold(module: TrainingModule, what: str, loss: float, step: int) -> None:
+    """Hold a loss to being a number."""
+    if not math.isfinite(loss):
+        raise Diverged(f"{what} became {loss} at step {step}; lower optimizer.lr={module.peak_lr:g}, or use precision=fp32")
 
 
 def lightning_trainer(monitor: TrainingMonitor, device: torch.device, directory: str) -> pl.Trainer:

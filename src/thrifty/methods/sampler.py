@@ -62,11 +62,10 @@ class Calls:
         """
         self.seconds = 0.0
         """Time spent on drawing since it was last set to 0."""
-        self.ended = False
 
     def __iter__(self) -> Iterator[Tensor]:
         step, next_stop = 0, 0
-        while step < self.steps and not self.ended:
+        while step < self.steps:
             while self.stops[next_stop] <= step:
                 next_stop += 1
             count = min(self.size, self.stops[next_stop] - step)

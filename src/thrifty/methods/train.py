@@ -18,7 +18,7 @@ from thrifty.atomic import write_atomically
 from thrifty.config import registry
 from thrifty.config.compose import plain
 from thrifty.config.schema import Config
-from thrifty.errors import BadConfiguration, Diverged
+from thrifty.errors import BadConfiguration, BadData, Diverged
 from thrifty.events import Event, Preparing
 from thrifty.formats import safetensors
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib
@@ -118,6 +118,8 @@ class TrainMethod:
             return status_of(trace.stopped), f"{trace.stopped} at step {trace.steps} of {self.steps}"
         if self.config.measure.seconds:
             self._speed(trace)
+        written = sum(one.stat().st_size for one in self.path.iterdir() if one.is_file())
+        self.record["metrics"]["train/written_mib"] = measured(written / 2**20)
         return "ok", None
 
     def _find_checkpoint(self) -> None:
@@ -200,7 +202,7 @@ class TrainMethod:
         self.record["flags"] += trace.flags
         self._samples: dict[str, Any] = {"train/calls": [list(call) for call in trace.calls]}
         self._write_samples()
-        write_atomically(self.path / "history.csv", _history_csv(trace.history))
+        self._write("history.csv", _history_csv(trace.history))
 
     def _save(self, model: nn.Module) -> None:
         self.emit(Preparing("saving the weights"))
@@ -231,11 +233,16 @@ class TrainMethod:
         self.record["metrics"] |= found
         self._samples |= samples
         self._write_samples()
-        written = sum(one.stat().st_size for one in self.path.iterdir() if one.is_file())
-        self.record["metrics"]["train/written_mib"] = measured(written / 2**20)
 
     def _write_samples(self) -> None:
-        write_atomically(self.path / "samples.json", to_json(self._samples))
+        self._write("samples.json", to_json(self._samples))
+
+    def _write(self, name: str, content: str) -> None:
+        path = self.path / name
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            raise BadData(f"{path}: cannot be written ({error.strerror}); free some space or give another store=DIR") from error
 
 
 def _evenly(steps: int, points: int) -> set[int]:

@@ -113,7 +113,7 @@ class TableData(Data):
 
     def summarise(self, scores: dict[str, np.ndarray]) -> dict[str, Interval]:
         """`accuracy`, or `r2`, `rmse` and `mae`; and `loss`."""
-        loss = mean_interval(scores["loss"])
+        loss = mean_interval(scores["loss"]).at_least(0)
         if self.kind != "regression":
             return {"accuracy": share_interval(int(scores["correct"].sum()), len(scores["correct"])), "loss": loss}
         pairs = np.stack([scores["error"], scores["truth"]], axis=1).astype(np.float64)
@@ -121,7 +121,7 @@ class TableData(Data):
         return {
             "r2": bootstrap_interval(_r2, pairs, resamples),
             "rmse": bootstrap_interval(lambda drawn: float(np.sqrt(np.mean(drawn[:, 0] ** 2))), pairs, resamples),
-            "mae": mean_interval(np.abs(pairs[:, 0])),
+            "mae": mean_interval(np.abs(pairs[:, 0])).at_least(0),
             "loss": loss,
         }
 

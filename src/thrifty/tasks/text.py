@@ -90,7 +90,7 @@ class TextData(Data):
 
     def summarise(self, scores: dict[str, np.ndarray]) -> dict[str, Interval]:
         """`bits_per_byte` and `loss`, the same in nats."""
-        loss = mean_interval(scores["loss"])
+        loss = mean_interval(scores["loss"]).at_least(0)
         return {"bits_per_byte": loss.scaled(1 / math.log(2)), "loss": loss}
 
     def state(self) -> dict[str, Any]:
