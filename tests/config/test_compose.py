@@ -160,7 +160,7 @@ BAD = [
     ("budget.steps=0", "budget.steps=0", "at least 1"),
     ("budget.steps=1 budget.epochs=1", "budget.steps=1 and budget.epochs=1", "give one of the two"),
     ("seed=-1", "seed=-1", "at least 0"),
-    ("seed=9223372036854775808", "seed=9223372036854775808", "below"),
+    ("seed=4294967296", "seed=4294967296", "at least 0, below 4294967296"),
     ("threads=0", "threads=0", "at least 1"),
     ("architecture.width=100", "architecture.width=100", "the nearest is 128"),
     ("task=tabular architecture.widths=[]", "architecture.widths=[]", "at least one hidden layer"),
@@ -168,6 +168,7 @@ BAD = [
     ("task=tabular task.log1p=foo", "task.log1p=foo", "auto, all, none or a list of columns"),
     ("optimizer=sgd optimizer.momentum=1", "optimizer.momentum=1", "below 1"),
     # what does not go together
+    ("train.patience=2 train.validations=0", "train.patience=2 train.validations=0", "do not go together"),
     ("task=tabular architecture=gpt", "do not go together", "architecture=gpt takes task=text"),
     ("architecture=mlp", "do not go together", "architecture=mlp takes task=tabular"),
     ("optimizer=sgd optimizer.betas=[0.1,0.2]", "optimizer=sgd has no such key", "optimizer=adam"),

@@ -70,7 +70,7 @@ class Run:
 
     def __call__(self) -> Run:
         record = new_record(plain(self.config), list(self.overrides), "token")
-        record["data"] = self.method.prepare()
+        record["data"] = self.method.prepare({one.split("=")[0] for one in self.overrides})
         directory = RunDirectory.claim(self.store / "runs", record)
         self.path = directory.path
         with undisturbed():
@@ -278,6 +278,22 @@ def test_a_full_batch_too_large_for_one_pass_is_summed_over_parts(run: Callable[
 def test_epochs_become_steps(run: Callable[..., Run]) -> None:
     found = values(run("task=tabular", "architecture.widths=[4]", "budget.epochs=1.5", "batch_size=100").record)
     assert found["train/steps"] == 6  # 1.5 * 341 / 100, rounded up
+
+
+def test_the_default_batch_gives_way_to_a_small_split(run: Callable[..., Run], store: Path) -> None:
+    store.parent.joinpath("small.csv").write_text("x,y\n" + "".join(f"{n},{n % 2}\n" for n in range(30)))
+    table = ("task=tabular", f"task.path={store.parent / 'small.csv'}", "task.target=y", "budget.steps=2")
+    one = run(*table)
+    assert one.method.batch_size == one.record["data"]["examples"]["train"] == 18
+    assert "the training split's 18 examples make one batch: 32 are more" in one.record["data"]["about"]
+    with pytest.raises(BadConfiguration, match=r"^batch_size=32: the training split has 18 examples"):
+        run(*table, "batch_size=32")
+
+
+def test_an_amount_has_no_label_to_smooth(run: Callable[..., Run]) -> None:
+    table = ("task=tabular", "task.target=mean area", "regularizer.label_smoothing=0.1")
+    with pytest.raises(BadConfiguration, match=r"^regularizer.label_smoothing=0.1: smooths .* this target is a number"):
+        run(*table)
 
 
 def test_a_batch_larger_than_the_split_is_refused_before_anything_is_written(store: Path) -> None:

@@ -42,7 +42,7 @@ def allowed_range(metadata: Any) -> str:
     """The range of a key in words: `above 0, below 1`; empty where there is none."""
     above, at_least, below, at_most = metadata.get("range", (None,) * 4)
     parts = [
-        f"{word} {bound:g}"
+        f"{word} {bound:g}" if abs(bound) < 1e6 else f"{word} {bound:.0f}"
         for word, bound in (("above", above), ("at least", at_least), ("below", below), ("at most", at_most))
         if bound is not None
     ]

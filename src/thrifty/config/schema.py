@@ -88,7 +88,7 @@ class Config:
     measure: Measure
     engine: Engine = key("what executes the trained model for prediction")
     logger: Logger
-    seed: int = key("seed of initialisation, order and dropout", at_least=0, below=2**63)
+    seed: int = key("seed of initialisation, order and dropout", at_least=0, below=2**32)
     threads: int | None = key("threads of one operation on the CPU", at_least=1, at_most=1024, null="every core we may use")
     checkpoint: str | None = key("a finished run whose weights to start from")
     store: str = key("directory that holds everything we write")
@@ -102,4 +102,9 @@ class Config:
             raise BadConfiguration(
                 f"task={self.task.name} architecture={self.architecture.name}: do not go together; "
                 f"architecture={self.architecture.name} takes task={' or '.join(self.architecture.TASKS)}"
+            )
+        if self.train.patience and not self.train.validations:
+            raise BadConfiguration(
+                f"train.patience={self.train.patience} train.validations=0: do not go together; stopping early looks at "
+                "validations, so make some"
             )

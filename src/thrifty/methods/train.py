@@ -21,7 +21,7 @@ from thrifty.config.schema import Config
 from thrifty.errors import BadConfiguration, BadData, Diverged
 from thrifty.events import Event, Preparing
 from thrifty.formats import safetensors
-from thrifty.measure.memory import PeakHostMemory, peak_device_mib
+from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
 from thrifty.measure.statistics import Interval
 from thrifty.methods.arithmetic import quality_metrics, size_metrics, training_metrics
 from thrifty.methods.evaluate import predictor, scores_of
@@ -67,25 +67,18 @@ class TrainMethod:
             given: keys the user gave: the default batch gives way to a small training split, one asked for does not.
 
         Raises:
-            BadConfiguration: a batch larger than the training split, or a checkpoint of another architecture.
+            BadConfiguration: a batch larger than the training split, label smoothing without classes, or a checkpoint of
+                another architecture.
             BadData: unusable data, or a disk too full for the run.
         """
         config = self.config
         self.emit(Preparing(f"reading the {config.task.name} data"))
         task = registry.load("task", config.task.name)(config.task)
         self.data = task.prepare(config.architecture)
-        examples = self.data.sizes["train"]
-        self.batch_size = examples if config.batch_size == "full" else int(config.batch_size or 1)
-        if self.batch_size > examples:
-            if "batch_size" in given:
-                raise BadConfiguration(
-                    f"batch_size={self.batch_size}: the training split has {examples} examples; give at most that, "
-                    "or batch_size=full"
-                )
-            self.data.about.append(f"the training split's {examples} examples make one batch: {self.batch_size} are more")
-            self.batch_size = examples
+        self._check_smoothing()
+        self.batch_size = self._choose_batch_size(given)
         budget = config.budget
-        self.steps = budget.steps or max(1, math.ceil((budget.epochs or 1) * examples / self.batch_size))
+        self.steps = budget.steps or max(1, math.ceil((budget.epochs or 1) * self.data.sizes["train"] / self.batch_size))
         self._find_checkpoint()
         with torch.device("meta"):
             parameters = sum(one.numel() for one in build_model(config.architecture, self.data.shape, 0.0).parameters())
@@ -121,6 +114,28 @@ class TrainMethod:
         written = sum(one.stat().st_size for one in self.path.iterdir() if one.is_file())
         self.record["metrics"]["train/written_mib"] = measured(written / 2**20)
         return "ok", None
+
+    def _check_smoothing(self) -> None:
+        smoothing = self.config.regularizer.label_smoothing
+        if smoothing and not self.data.has_classes:
+            raise BadConfiguration(
+                f"regularizer.label_smoothing={smoothing:g}: smooths the probabilities of classes, and this target is a number; "
+                "leave it out"
+            )
+
+    def _choose_batch_size(self, given: Collection[str]) -> int:
+        examples, wanted = self.data.sizes["train"], self.config.batch_size
+        if wanted == "full":
+            return examples
+        size = int(wanted or 1)
+        if size <= examples:
+            return size
+        if "batch_size" in given:
+            raise BadConfiguration(
+                f"batch_size={size}: the training split has {examples} examples; give at most that, or batch_size=full"
+            )
+        self.data.about.append(f"the training split's {examples} examples make one batch: {size} are more")
+        return examples
 
     def _find_checkpoint(self) -> None:
         given = self.config.checkpoint
@@ -170,6 +185,7 @@ class TrainMethod:
         trainer = lightning_trainer(monitor, self.device, str(self.path))
         self.emit(Preparing("training"))
         memory = PeakHostMemory()
+        reset_peak_device(self.device)
         try:
             with memory:
                 trainer.fit(module, train_dataloaders=calls)

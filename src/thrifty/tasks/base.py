@@ -27,6 +27,8 @@ class Data(ABC):
 
     deciding: str
     """Name of the deciding metric."""
+    has_classes: bool
+    """Whether the targets are classes, whose probabilities can be smoothed."""
     sizes: dict[str, int]
     """Examples in each split."""
     shape: dict[str, int]

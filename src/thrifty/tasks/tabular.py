@@ -59,7 +59,8 @@ class TableData(Data):
         for split in SPLITS:
             self._inputs[split] = torch.from_numpy(self.preprocessing.apply(features.iloc[splits[split]]))
             self._targets[split] = torch.from_numpy(values[splits[split]])
-        self.deciding = "r2" if self.kind == "regression" else "accuracy"
+        self.has_classes = self.kind != "regression"
+        self.deciding = "accuracy" if self.has_classes else "r2"
         self.sizes = {split: len(splits[split]) for split in SPLITS}
         outputs = len(self.labels) if self.kind == "multiclass" else 1
         self.shape = {"inputs": self.preprocessing.inputs, "outputs": outputs}

@@ -30,6 +30,7 @@ class TextData(Data):
     """Windows of a stream of bytes; the targets are the inputs one byte further."""
 
     deciding = "bits_per_byte"
+    has_classes = True
     most_at_once = 64
 
     def __init__(self, corpus: Corpus, config: TaskConfig, context: int) -> None:
