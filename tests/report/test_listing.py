@@ -6,8 +6,8 @@ import io
 from typing import Any
 
 import pytest
+from example_record import MakeRecord
 from rich.console import Console
-from tests.report.conftest import MakeRecord
 
 from thrifty.errors import BadConfiguration
 from thrifty.report.listing import chosen, comparison_table, matches, value_at
@@ -92,7 +92,21 @@ def table(records: list[dict[str, Any]], width: int) -> list[str]:
 def test_the_table_shows_what_differs(make_record: MakeRecord) -> None:
     lines = table([make_record("seed=1"), make_record("seed=2", "batch_size=full")], 150)
     assert lines[0].split() == ["run", "batch_size", "seed", "accuracy", "training", "latency", "file", "memory"]
-    assert lines[2].split() == ["20260102T030405678Z", "full", "2", "92.11", "%", "0.2", "s", "0.0587", "ms", "0.05527", "MiB", "415.8", "MiB"]
+    assert lines[2].split() == [
+        "20260102T030405678Z",
+        "full",
+        "2",
+        "92.11",
+        "%",
+        "0.2",
+        "s",
+        "0.0587",
+        "ms",
+        "0.05527",
+        "MiB",
+        "415.8",
+        "MiB",
+    ]
 
 
 def test_the_learning_rate_is_shown_where_the_optimizer_does_not_tell_it(make_record: MakeRecord) -> None:
