@@ -119,7 +119,8 @@ class WandbSink:
         with _directories(path):
             artifact = wandb.Artifact(f"model-{record['config_hash'][:12]}", type="model", metadata={"id": record["id"]})
             for file in files:
-                artifact.add_file(str(file), policy="immutable", skip_cache=True)
+                # An absolute path, or `wandb sync` from another directory would leave the file out.
+                artifact.add_file(str(file.resolve()), policy="immutable", skip_cache=True)
             self._run.log_artifact(artifact)
 
 
