@@ -14,8 +14,8 @@ from thrifty.events import Event, Finished, HistoryRow, Preparing, Refused, Star
 from thrifty.events import Progress as ProgressEvent
 
 _LINE_SECONDS = 10.0
-_FACTS_WIDTH, _NARROWEST_BAR = 90, 8
-"""Columns that what stands beside the bar wants, and what the bar keeps where there are fewer."""
+_FACTS_WIDTH, _NARROWEST_BAR, _WIDEST_BAR = 90, 8, 40
+"""Columns that what stands beside the bar wants; a terminal that leaves the bar too few gets none."""
 
 
 class TerminalSink:
@@ -62,19 +62,19 @@ class TerminalSink:
 
     def _advance(self, event: ProgressEvent) -> None:
         facts = [f"loss {event.loss:.4f}", f"{event.samples_per_s:,.0f} samples/s", f"{event.remaining_s:.0f} s left"]
-        text = "  ".join([*facts, self._validation] if self._validation else facts)
+        text = "  ".join([f"step {event.step}/{event.steps}", *facts, *([self._validation] if self._validation else [])])
         if self.console.is_terminal:
             bar = self._bar or self._start_bar(event.steps)
             bar.update(self._task, completed=event.step, description=text)
         elif time.monotonic() - self._line_at >= _LINE_SECONDS:
             self._line_at = time.monotonic()
-            self._print(f"  step {event.step}/{event.steps}  {text}")
+            self._print(f"  {text}")
 
     def _start_bar(self, steps: int) -> Progress:
         self.close()
         facts = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis"))
-        width = max(_NARROWEST_BAR, min(40, self.console.width - _FACTS_WIDTH))
-        self._bar = Progress(TextColumn("step {task.completed}/{task.total}"), BarColumn(width), facts, console=self.console)
+        room = min(_WIDEST_BAR, self.console.width - _FACTS_WIDTH)
+        self._bar = Progress(*([BarColumn(room)] if room >= _NARROWEST_BAR else []), facts, console=self.console)
         self._task = self._bar.add_task("", total=steps)
         self._bar.start()
         return self._bar
@@ -88,4 +88,4 @@ def _validation_text(values: dict[str, float]) -> str:
     """What a history row says of validation; its loss only where there is nothing easier to read."""
     found = {name.removeprefix("validation/"): value for name, value in values.items() if name.startswith("validation/")}
     telling = {name: value for name, value in found.items() if name != "loss"} or found
-    return f"validation {', '.join(f'{name} {value:.4g}' for name, value in telling.items())}" if telling else ""
+    return f"val {', '.join(f'{name} {value:.4g}' for name, value in telling.items())}" if telling else ""
