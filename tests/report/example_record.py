@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 from thrifty.config.compose import compose, plain
 from thrifty.metrics import measured, missing
 from thrifty.record import new_record
-
-MakeRecord = Callable[..., dict[str, Any]]
 
 METRICS = {
     "quality/loss": measured(0.25, 0.2, 0.3, 114),
@@ -29,7 +26,7 @@ METRICS = {
 }
 
 
-def record_of(*overrides: str, metrics: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+def make_record(*overrides: str, metrics: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
     """A finished run of the built-in table; overrides configure it, `metrics` and other fields replace its own."""
     given = ["task=tabular", *overrides]
     record = new_record(plain(compose(given)), given, "token")

@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 import pytest
-from example_record import MakeRecord
+from example_record import make_record
 from rich.console import Console
 
 from thrifty.metrics import METRICS, measured, missing
@@ -22,12 +22,12 @@ def text(record: dict[str, Any], width: int = 150, everything: bool = False, ter
     return console.file.getvalue()
 
 
-def everything_measured(make_record: MakeRecord) -> dict[str, Any]:
+def everything_measured() -> dict[str, Any]:
     """Every metric there is, with as many figures as they come with."""
     return make_record(metrics={name: measured(0.0012345, 0.0012345, 0.0012345) for name in METRICS})
 
 
-def test_the_whole_of_a_small_record(make_record: MakeRecord) -> None:
+def test_the_whole_of_a_small_record() -> None:
     metrics = {"quality/accuracy": measured(0.9211, 0.8567, 0.9579), "train/steps": measured(107)}
     assert text(make_record("seed=3") | {"metrics": metrics}).splitlines()[:8] == [
         "",
@@ -41,7 +41,7 @@ def test_the_whole_of_a_small_record(make_record: MakeRecord) -> None:
     ]
 
 
-def test_splits_have_sections_of_their_own(make_record: MakeRecord) -> None:
+def test_splits_have_sections_of_their_own() -> None:
     lines = text(make_record()).splitlines()
     headings = [line for line in lines if line and not line.startswith((" ", "tabular", "record", "again", "What"))]
     assert headings == [
@@ -56,15 +56,15 @@ def test_splits_have_sections_of_their_own(make_record: MakeRecord) -> None:
     assert lines[validation + 1].startswith("  validation/accuracy")
 
 
-def test_nothing_wraps_at_150_columns(make_record: MakeRecord) -> None:
-    lines = text(everything_measured(make_record)).splitlines()
+def test_nothing_wraps_at_150_columns() -> None:
+    lines = text(everything_measured()).splitlines()
     assert max(len(line) for line in lines if not line.startswith("  python")) <= 150
     for name, metric in METRICS.items():
         assert any(line.startswith(f"  {name} ") and line.endswith(metric.meaning) for line in lines), name
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_a_narrow_terminal_gets_the_figures_without_the_explanations(make_record: MakeRecord, width: int) -> None:
+def test_a_narrow_terminal_gets_the_figures_without_the_explanations(width: int) -> None:
     lines = text(make_record(), width).splitlines()
     rows = [line for line in lines if line.startswith(("  quality", "  train", "  infer", "  size"))]
     assert max(map(len, rows)) <= width
@@ -72,35 +72,35 @@ def test_a_narrow_terminal_gets_the_figures_without_the_explanations(make_record
 
 
 @pytest.mark.parametrize("width", [80, 160])
-def test_no_line_of_a_file_ends_in_blanks(make_record: MakeRecord, width: int) -> None:
+def test_no_line_of_a_file_ends_in_blanks(width: int) -> None:
     assert all(line == line.rstrip() for line in text(make_record(), width, everything=True).splitlines())
 
 
 @pytest.mark.parametrize("width", [80, 160])
-def test_show_gives_the_reason_of_what_was_not_measured(make_record: MakeRecord, width: int) -> None:
+def test_show_gives_the_reason_of_what_was_not_measured(width: int) -> None:
     assert "no target was given; target=VALUE sets one" in text(make_record(), width, everything=True)
     assert "no target was given" not in text(make_record(), width)
 
 
-def test_a_reason_may_hold_anything_and_may_be_absent(make_record: MakeRecord) -> None:
+def test_a_reason_may_hold_anything_and_may_be_absent() -> None:
     record = make_record(metrics={"train/mfu_pct": missing("[bold]a[/] [0]"), "quality/loss": {"value": None, "n": 1}})
     shown = text(record, everything=True)
     assert "not measured: [bold]a[/] [0]" in shown
     assert "not measured: no reason was recorded" in shown
 
 
-def test_a_metric_we_do_not_know_is_shown_all_the_same(make_record: MakeRecord) -> None:
+def test_a_metric_we_do_not_know_is_shown_all_the_same() -> None:
     assert "train/of_tomorrow" in text(make_record(metrics={"train/of_tomorrow": measured(3)}))
 
 
-def test_the_deciding_metric_stands_out_on_a_terminal(make_record: MakeRecord) -> None:
+def test_the_deciding_metric_stands_out_on_a_terminal() -> None:
     shown = text(make_record(), terminal=True)
     (line,) = [line for line in shown.splitlines() if "quality/accuracy" in line]
     assert "\x1b[1;32m" in line
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_every_status_reads_well(make_record: MakeRecord, status: str) -> None:
+def test_every_status_reads_well(status: str) -> None:
     shown = text(make_record(status=status, reason=None if status in ("ok", "running") else "the reason"))
     assert "None" not in shown
     assert (f"{status}: the reason" in shown) == (status not in ("ok", "running"))
@@ -109,7 +109,7 @@ def test_every_status_reads_well(make_record: MakeRecord, status: str) -> None:
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_a_run_that_never_read_its_data_reads_well_too(make_record: MakeRecord, status: str) -> None:
+def test_a_run_that_never_read_its_data_reads_well_too(status: str) -> None:
     record = make_record(status=status, reason="the reason", flags=["budget_reached", "of_tomorrow"]) | {
         "metrics": {},
         "data": {},
@@ -118,6 +118,6 @@ def test_a_run_that_never_read_its_data_reads_well_too(make_record: MakeRecord, 
     assert "95% interval" not in text(record)
 
 
-def test_a_run_cut_short_says_how_short(make_record: MakeRecord) -> None:
+def test_a_run_cut_short_says_how_short() -> None:
     record = make_record("budget.steps=300", flags=["budget_reached"], metrics={"train/steps": measured(9)})
     assert "training met its time cap after 9 of 300 steps: speed, memory and size are what they are" in text(record)
