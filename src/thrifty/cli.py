@@ -85,10 +85,10 @@ def _one_experiment(overrides: list[str]) -> int:
         sys.stderr.write(f"error: {outcome.message}\n")
     if outcome.record is not None:
         from thrifty.report.summary import summary
-        from thrifty.report.terminal import output_console
+        from thrifty.report.terminal import output_console, show
 
         console = output_console()
-        console.print(summary(outcome.record, str(outcome.path), console.width), soft_wrap=True)
+        show(summary(outcome.record, str(outcome.path), console.width), console)
     return outcome.exit_code
 
 
@@ -101,10 +101,10 @@ def _grid(overrides: list[str]) -> int:
     result = run_grid(overrides, Console(stderr=True))
     records = [outcome.record for outcome in result.outcomes if outcome.record is not None]
     if records:
-        from thrifty.report.terminal import output_console
+        from thrifty.report.terminal import output_console, show
 
         console = output_console()
-        console.print(comparison_table(records, console.width))
+        show(comparison_table(records, console.width), console)
         print(f"\n{len(records)} records in {result.directory}")
     refused, left = len(result.outcomes) - len(records), result.size - len(result.outcomes)
     if refused or left:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 from thrifty.errors import BadConfiguration, nearest
@@ -19,17 +20,20 @@ class Metric:
     meaning: str
     fraction: bool = False
     """Lies in 0..1, so that a quality point is a hundredth of it; of others a point is a percent."""
+    split: str = ""
+    """Which examples it is of, where it is of one split's."""
 
 
 _LOWER, _HIGHER = "lower", "higher"
+TARGET_UNIT = "target's unit"
 
 _QUALITIES = (
     Metric("loss", "nats", _LOWER, "mean loss: cross-entropy in nats, or squared error in standardised units"),
     Metric("accuracy", "", _HIGHER, "share of examples classified right", fraction=True),
     Metric("bits_per_byte", "bits", _LOWER, "mean bits to encode a byte of the text"),
     Metric("r2", "", _HIGHER, "share of the target's variance explained", fraction=True),
-    Metric("rmse", "target's unit", _LOWER, "root of the mean squared error"),
-    Metric("mae", "target's unit", _LOWER, "mean absolute error"),
+    Metric("rmse", TARGET_UNIT, _LOWER, "root of the mean squared error, in the target's unit"),
+    Metric("mae", TARGET_UNIT, _LOWER, "mean absolute error, in the target's unit"),
 )
 
 _OTHERS = (
@@ -62,13 +66,24 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         *(
-            Metric(f"{split}/{one.name}", one.unit, one.better, f"{one.meaning} ({where})", one.fraction)
-            for split, where in (("validation", "validation split"), ("quality", "test split, touched once"))
+            replace(one, name=f"{room}/{one.name}", split=split)
+            for room, split in (("validation", "validation"), ("quality", "test"))
             for one in _QUALITIES
         ),
         *_OTHERS,
     )
 }
+
+CURVES: dict[str, Metric] = {
+    curve.name: curve
+    for curve in (
+        Metric("train/loss", "nats", _LOWER, "mean loss of the steps since the row before, penalties left out"),
+        Metric("train/lr", "", "", "learning rate of the step"),
+        Metric("train/seconds", "s", _LOWER, "training time so far, validation not counted"),
+        *(one for one in METRICS.values() if one.split == "validation"),
+    )
+}
+"""What the history and the curves in wandb hold at a step; METRICS are the record's, one value a run."""
 
 
 def metric(name: str) -> Metric:
@@ -88,7 +103,10 @@ def improves(name: str, value: float, than: float) -> bool:
 
 
 def measured(value: float, low: float | None = None, high: float | None = None, n: int = 1) -> dict[str, Any]:
-    """A metric's entry in the record."""
+    """A metric's entry in the record; what came out as no number is missing, with that as the reason."""
+    if not math.isfinite(value):
+        return missing(f"came out as {value}")
+    low, high = (one if one is not None and math.isfinite(one) else None for one in (low, high))
     return {"value": value, "low": low, "high": high, "n": n}
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
 from thrifty.config import registry
 from thrifty.config.schema import Config
+from thrifty.errors import ThriftyError
 from thrifty.events import Event
 from thrifty.execution.launch import Outcome, launch
 from thrifty.sinks.base import Sink
@@ -17,21 +20,47 @@ from thrifty.sinks.terminal import TerminalSink
 
 def run_experiment(config: Config, overrides: list[str], parent: Path, console: Console, group: str | None = None) -> Outcome:
     """Run it in a worker, its events going to the terminal and the logger."""
-    sinks: list[Sink] = [TerminalSink(console), registry.load("logger", config.logger.name)(config.logger, group)]
-    failed: set[int] = set()
+    try:
+        logger = registry.load("logger", config.logger.name)(config.logger, group)
+    except ThriftyError as error:
+        return Outcome(error.exit_code, None, None, str(error))
+    sinks = [Guarded(TerminalSink(console)), Guarded(logger)]
 
     def handle(event: Event) -> None:
-        for number, sink in enumerate(sinks):
-            if number in failed:
-                continue
-            try:
-                sink.handle(event)
-            except Exception as error:  # noqa: BLE001 - a sink that fails must not cost the run its record
-                failed.add(number)
-                sys.stderr.write(f"{type(sink).__name__}: {type(error).__name__}: {error}; the run goes on without it\n")
+        for sink in sinks:
+            sink.handle(event)
 
     try:
         return launch(config, overrides, parent, handle)
     finally:
         for sink in sinks:
             sink.close()
+
+
+class Guarded:
+    """A sink whose failure is told in a line and costs the run nothing: from then on it is left out."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.failed = False
+
+    def handle(self, event: Event) -> None:
+        """Pass the event on."""
+        if not self.failed:
+            self._try(lambda: self.sink.handle(event))
+
+    def close(self) -> None:
+        """Close the sink, of which one that failed may still hold something."""
+        self._try(self.sink.close)
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - SystemExit: rich ends the program when its pipe is closed
+            told, self.failed = self.failed, True
+            reason = (str(error).splitlines() or [""])[0]
+            if not told:
+                with contextlib.suppress(OSError, AttributeError):
+                    sys.stderr.write(
+                        f"{type(self.sink).__name__}: {type(error).__name__}: {reason}; the run goes on without it\n"
+                    )

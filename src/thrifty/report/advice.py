@@ -3,49 +3,112 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from typing import Any
 
+from thrifty.metrics import improves
+from thrifty.record import reproducing_command
+from thrifty.report.numbers import duration
+from thrifty.report.plan import full_seconds, planned_steps, step_seconds, without
 
-def next_steps(record: dict[str, Any], most: int = 3) -> list[tuple[str, str]]:
-    """(command, why) pairs, the most telling first."""
-    config, metrics = record["config"], record["metrics"]
-    found: list[tuple[str, str]] = []
+Advice = tuple[str, str]
+"""A command, and why."""
 
-    def again(why: str, *changes: str) -> None:
-        names = {change.split("=")[0] for change in changes}
-        kept = [one for one in record["overrides"] if one.split("=")[0] not in names]
-        found.append((shlex.join(["python", "run.py", *kept, *changes]), why))
+_SIZES = ("nano", "tiny", "small", "base", "large", "xlarge", "xxlarge")
+_LONG = 3600.0
+_LONGER_BUDGET = 600
+_TELLING_GAP = 0.05
 
-    if record["status"] == "diverged":
-        again(
-            "the loss ran away: a third of the learning rate is the usual first try",
-            f"optimizer.lr={config['optimizer']['lr'] / 3:.2g}",
-        )
-        return found
-    if record["status"] == "oom":
-        half = max(1, int(config["batch_size"]) // 2) if config["batch_size"] != "full" else 256
-        again("half the batch takes about half the memory of activations", f"batch_size={half}")
-        return found
-    if record["status"] != "ok":
-        return found
-    if "budget_reached" in record["flags"]:
-        again("training was cut short: this one runs to its end", "budget=full")
+
+def next_steps(record: dict[str, Any], most: int = 3) -> list[Advice]:
+    """The most telling first; how to use the model last, where there is one."""
+    status = record["status"]
+    if status == "diverged":
+        lower = f"optimizer.lr={record['config']['optimizer']['lr'] / 3:.2g}"
+        return [_again(record, "the loss ran away: a third of the learning rate is the usual first try", lower)]
+    if status == "oom":
+        return [_after_memory_ran_out(record)]
+    if status in ("killed", "preempted"):
+        return list(_after_a_stop(record))
+    if status != "ok":
+        return []
+    return [*list(_after_success(record))[: most - 1], _use(record)]
+
+
+def _after_success(record: dict[str, Any]) -> Iterator[Advice]:
+    config, cut_short = record["config"], "budget_reached" in record["flags"]
+    if cut_short:
+        yield from _after_the_budget(record)
     if config["precision"]["name"] == "fp32" and _bf16_is_fast(record):
-        again(
+        yield _again(
+            record,
             "this processor multiplies bf16 matrices faster than fp32 ones: see what it saves, and what it costs",
             "precision=bf16",
         )
-    gap = metrics.get("quality/gap", {}).get("value")
-    quality = metrics.get(f"quality/{record['data'].get('deciding')}", {}).get("value")
-    if gap is not None and quality and abs(gap) > 0.05 * abs(quality):
-        again("training and validation differ: dropout is the first thing to try against it", "regularizer.dropout=0.1")
-    larger = {"nano": "tiny", "tiny": "small", "small": "base", "base": "large"}.get(config["model"])
-    if larger:
-        again("does a larger model pay for what it costs?", f"model={larger}")
-    run = record["id"]
-    target = "new.csv" if config["task"]["name"] == "tabular" else "'def main('"
-    found.append((f"thrifty predict {run} {target}", "use the model"))
-    return found[-1:] + found[:-1] if most == 1 else [*found[: most - 1], found[-1]]
+    if _overfits(record) and not config["regularizer"]["dropout"]:
+        why = "it does better on training data than on validation: dropout is the first thing to try against it"
+        yield _again(record, why, "regularizer.dropout=0.1")
+    larger = _size(record, 1)
+    if larger and not cut_short:
+        yield _again(record, "does a larger model pay for what it costs?", f"model={larger}")
+
+
+def _after_the_budget(record: dict[str, Any]) -> Iterator[Advice]:
+    """Longer training; where a full one takes more than an hour, something shorter first."""
+    full, step, planned = full_seconds(record), step_seconds(record), planned_steps(record)
+    if full is not None and full > _LONG:
+        smaller = _size(record, -1)
+        if (record["config"]["budget"]["seconds"] or 0) < _LONGER_BUDGET:
+            reach = (
+                f", enough for about {min(planned, round(_LONGER_BUDGET / step)):,} of the {planned:,} steps"
+                if planned and step
+                else ""
+            )
+            yield _again(record, f"ten minutes of training{reach}", f"budget.seconds={_LONGER_BUDGET}")
+        elif smaller:
+            yield _again(record, "a smaller model gets further in the same time", f"model={smaller}")
+    length = "" if full is None else f": about {duration(full)} at this speed"
+    yield _again(record, f"training to its end{length}", "budget=full")
+
+
+def _after_memory_ran_out(record: dict[str, Any]) -> Advice:
+    batch, smaller = record["config"]["batch_size"], _size(record, -1)
+    if batch == 1 and smaller:
+        return _again(record, "a smaller model needs less memory", f"model={smaller}")
+    half = 256 if batch == "full" else max(1, int(batch) // 2)
+    return _again(record, "half the batch takes about half the memory of activations", f"batch_size={half}")
+
+
+def _after_a_stop(record: dict[str, Any]) -> Iterator[Advice]:
+    if record["metrics"].get("size/file_mib", {}).get("value") is not None:
+        yield _again(record, "a new run that starts from the weights this one had", f"checkpoint={record['id']}")
+
+
+def _use(record: dict[str, Any]) -> Advice:
+    store = record["config"]["store"]
+    given = ["new.csv"] if record["config"]["task"]["name"] == "tabular" else ["def main("]
+    elsewhere = [] if store == "results" else ["--store", store]
+    return shlex.join(["thrifty", "predict", record["id"], *given, *elsewhere]), "use the model"
+
+
+def _again(record: dict[str, Any], why: str, change: str) -> Advice:
+    """The run's own command with a key changed."""
+    kept = without(record["overrides"], change.split("=")[0])
+    return reproducing_command([*kept, change]), why
+
+
+def _size(record: dict[str, Any], further: int) -> str | None:
+    """The rung of the ladder above or below; None where it ends."""
+    place = _SIZES.index(record["config"]["model"]) + further
+    return _SIZES[place] if 0 <= place < len(_SIZES) else None
+
+
+def _overfits(record: dict[str, Any]) -> bool:
+    deciding, metrics = record["data"].get("deciding"), record["metrics"]
+    gap, quality = (metrics.get(f"quality/{name}", {}).get("value") for name in ("gap", deciding))
+    if not gap or not quality:
+        return False
+    return improves(f"quality/{deciding}", gap, 0) and abs(gap) > _TELLING_GAP * abs(quality)
 
 
 def _bf16_is_fast(record: dict[str, Any]) -> bool:

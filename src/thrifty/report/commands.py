@@ -8,23 +8,21 @@ import sys
 from typing import Any
 
 from thrifty.errors import BadConfiguration, BadData
-from thrifty.report.terminal import output_console
+from thrifty.report.terminal import output_console, show
 
 
 def list_runs(options: argparse.Namespace) -> int:
     """A table of the runs, or with --json a record a line."""
-    from thrifty.report.listing import comparison_table, matches
+    from thrifty.report.listing import chosen, comparison_table
     from thrifty.store import read_record, run_directories
 
-    records: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for directory in run_directories(options.store):
         try:
-            record = read_record(directory)
+            found.append(read_record(directory))
         except BadData as error:
             sys.stderr.write(f"left out: {error}\n")
-            continue
-        if matches(record, options.filters):
-            records.append(record)
+    records = chosen(found, options.filters)
     if options.last is not None:
         records = records[-options.last :] if options.last > 0 else []
     if options.json:
@@ -35,7 +33,7 @@ def list_runs(options: argparse.Namespace) -> int:
         sys.stderr.write(f"no runs in {options.store}{' that match' if options.filters else ''}; `python run.py` makes one\n")
         return 0
     console = output_console()
-    console.print(comparison_table(records, console.width))
+    show(comparison_table(records, console.width), console)
     return 0
 
 
@@ -51,7 +49,7 @@ def show_run(options: argparse.Namespace) -> int:
     from thrifty.report.summary import summary
 
     console = output_console()
-    console.print(summary(record, str(directory), console.width, everything=True), soft_wrap=True)
+    show(summary(record, str(directory), console.width, everything=True), console)
     return 0
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
 
-from thrifty.errors import BadConfiguration
+from thrifty.errors import BadConfiguration, nearest
 from thrifty.report.numbers import metric_text
 
 _COLUMNS = {"train/time_s": "training", "infer/latency_ms": "latency", "size/file_mib": "file", "train/peak_host_mib": "memory"}
+_FIELDS = ("status", "id", "seed", "reason")
 
 
 def value_at(record: dict[str, Any], key: str) -> Any:
@@ -21,7 +22,7 @@ def value_at(record: dict[str, Any], key: str) -> Any:
     """
     if key in record["metrics"]:
         return record["metrics"][key]["value"]
-    if key in ("status", "id", "seed", "reason"):
+    if key in _FIELDS:
         return record[key]
     node: Any = record["config"]
     for part in key.split("."):
@@ -29,29 +30,51 @@ def value_at(record: dict[str, Any], key: str) -> Any:
     return node["name"] if isinstance(node, dict) and "name" in node else node
 
 
-def matches(record: dict[str, Any], filters: Sequence[str]) -> bool:
-    """Whether a record meets every `key=value`; several values may be given with commas.
+def chosen(records: Sequence[dict[str, Any]], filters: Sequence[str]) -> list[dict[str, Any]]:
+    """The records that meet every `key=value`.
 
     Raises:
-        BadConfiguration: a filter that is not key=value.
+        BadConfiguration: a filter that is not key=value, or a key that none of the records has.
     """
+    keys = {key for record in records for key in (*_keys(record["config"]), *record["metrics"], *_FIELDS)}
     for text in filters:
-        key, equals, wanted = text.partition("=")
+        key, equals, _ = text.partition("=")
         if not equals:
             raise BadConfiguration(f"{text}: is not a filter; write key=value, such as optimizer=adam or status=ok")
+        if records and key not in keys:
+            raise BadConfiguration(f"{key}: no run here has such a key or metric{nearest(key, keys)}; see `thrifty keys`")
+    return [record for record in records if matches(record, filters)]
+
+
+def _keys(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in config.items():
+        yield prefix + name
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{name}.")
+
+
+def matches(record: dict[str, Any], filters: Sequence[str]) -> bool:
+    """Whether a record meets every `key=value`; several values may be given with commas."""
+    for text in filters:
+        key, _, wanted = text.partition("=")
         try:
             value = value_at(record, key)
         except (KeyError, TypeError):
             return False
-        given = [str(one) for one in value] if isinstance(value, list) else [str(value)]
+        given = [_as_written(one) for one in value] if isinstance(value, list) else [_as_written(value)]
         if not any(one in given or _same_number(one, value) for one in wanted.split(",")):
             return False
     return True
 
 
+def _as_written(value: Any) -> str:
+    """A value as a configuration spells it."""
+    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
 def _same_number(text: str, value: Any) -> bool:
     try:
-        return isinstance(value, (int, float)) and float(text) == float(value)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and float(text) == float(value)
     except ValueError:
         return False
 
@@ -63,7 +86,7 @@ def comparison_table(records: Sequence[dict[str, Any]], width: int) -> Table:
         width: columns of the terminal; costs that do not fit are left out, from the last.
     """
     columns: list[tuple[str, list[str]]] = [("run", [record["id"].split("-")[0] for record in records])]
-    columns += [(key, [str(value_at(record, key)) for record in records]) for key in _differing(records)]
+    columns += [(key, [_as_written(value_at(record, key)) for record in records]) for key in _differing(records)]
     if any(record["status"] != "ok" for record in records):
         columns.append(("status", [record["status"] for record in records]))
     columns.append((_quality_heading(records), [_quality(record) for record in records]))
@@ -71,7 +94,7 @@ def comparison_table(records: Sequence[dict[str, Any]], width: int) -> Table:
     columns += [
         (heading, [metric_text(name, record["metrics"].get(name)) for record in records]) for name, heading in _COLUMNS.items()
     ]
-    while len(columns) > kept and sum(max(map(len, [heading, *cells])) + 2 for heading, cells in columns) > width:
+    while len(columns) > kept and _width(columns) > width:
         columns.pop()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for place, (heading, _) in enumerate(columns):
@@ -79,6 +102,10 @@ def comparison_table(records: Sequence[dict[str, Any]], width: int) -> Table:
     for row in zip(*(cells for _, cells in columns), strict=True):
         table.add_row(*row)
     return table
+
+
+def _width(columns: list[tuple[str, list[str]]]) -> int:
+    return sum(max(map(len, [heading, *cells])) for heading, cells in columns) + 2 * (len(columns) - 1)
 
 
 def _quality(record: dict[str, Any]) -> str:

@@ -5,73 +5,49 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from thrifty.metrics import METRICS
 from thrifty.report.advice import next_steps
 from thrifty.report.numbers import interval_text, metric_text
+from thrifty.report.plan import planned_steps
 
-SECTIONS = (
-    ("How good", ("quality/", "validation/")),
-    ("Cost of training", ("train/",)),
-    ("Cost of prediction", ("infer/",)),
-    ("Size", ("size/",)),
-)
-_WIDE = 118
-FLAGS = {
-    "budget_reached": "training met its time cap before its last step: quality is that of a run cut short (budget=full trains on)",
-    "stopped_early": "training stopped early: validation no longer got better; the best weights were kept",
-    "few_samples": "too few samples for some figures",
+SECTIONS = {
+    "quality/": "How good (test split, touched once)",
+    "validation/": "On the validation split",
+    "train/": "Cost of training",
+    "infer/": "Cost of prediction",
+    "size/": "Size",
 }
+Row = tuple[str, str, str, str]
+"""Name, value, interval and meaning of a metric."""
+_HEADER: Row = ("", "value", "95% interval", "what it is")
 
 
 def summary(record: dict[str, Any], path: str, width: int, everything: bool = False) -> RenderableType:
     """The table of a record.
 
     Args:
-        width: columns of the terminal; a narrow one gets no column of explanations.
+        width: columns of the terminal; where explanations do not fit, they are left out.
         everything: also show the metrics that are missing, with their reasons.
     """
-    config = record["config"]
-    title = Text.assemble(
-        (f"{config['task']['name']} · {config['architecture']['name']} {config['model']} · {config['method']['name']}", "bold"),
-        f"   {config['optimizer']['name']}, lr {config['optimizer']['lr']:g}, batch {config['batch_size']}, "
-        f"{config['precision']['name']} on {record['environment'].get('device') or '?'}, seed {config['seed']}",
-    )
-    table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
-    wide = width >= _WIDE
-    table.add_column("", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("95% interval", no_wrap=True)
-    if wide:
-        table.add_column("what it is", style="dim")
-    unmeasured: list[str] = []
-    deciding = record["data"].get("deciding")
-    for heading, prefixes in SECTIONS:
-        rows = [(name, entry) for name, entry in record["metrics"].items() if name.startswith(prefixes)]
-        rows = [row for row in _in_order(rows) if everything or row[1]["value"] is not None]
-        if rows:
-            table.add_row(Text(heading, style="bold"))
-        for name, entry in rows:
-            declared = METRICS.get(name)
-            value, interval = metric_text(name, entry), interval_text(name, entry)
-            meaning = declared.meaning if declared else ""
-            if entry["value"] is None:
-                meaning = f"not measured: {entry['reason']}"
-                unmeasured.append(f"- {name}: {entry['reason']}")
-            style = "bold green" if name == f"quality/{deciding}" else ""
-            table.add_row(f"  {name}", Text(value, style=style), interval, *([escape(meaning)] if wide else []))
-    parts: list[RenderableType] = [Text(""), title]
+    sections = {heading: _rows(record, prefix, everything) for prefix, heading in SECTIONS.items()}
+    sections = {heading: rows for heading, rows in sections.items() if rows}
+    widths = _widths([_HEADER, *(row for rows in sections.values() for row in rows)])
+    wide = sum(widths) + 2 * (len(widths) - 1) <= width
+    parts: list[RenderableType] = [Text(""), _title(record)]
     if record["status"] != "ok":
-        parts.append(Text(f"{record['status']}: {record['reason']}", style="bold red"))
-    parts.append(table)
-    parts += [Text(line, style="dim") for line in unmeasured if not wide]
-    parts += [Text(f"! {flag}: {FLAGS.get(flag, 'see the record')}", style="yellow") for flag in record["flags"]]
-    parts.append(Text(""))
-    parts.append(Text(f"record  {path}", overflow="fold"))
-    parts.append(Text(f"again   {record['command']}", overflow="fold"))
+        parts.append(Text(_status(record), style="bold yellow" if record["status"] == "running" else "bold red"))
+    widths = widths if wide else widths[:-1]
+    parts += [_table([_HEADER], widths, "dim")] if sections else []
+    for heading, rows in sections.items():
+        parts += [Text(heading, style="bold"), _table(rows, widths, "", f"quality/{record['data'].get('deciding')}")]
+    if not wide:
+        unmeasured = [(name, what) for rows in sections.values() for name, value, _, what in rows if value == "-"]
+        parts += [Text(f"- {name.strip()}: {what}", style="dim") for name, what in unmeasured]
+    parts += [Text(f"! {flag}: {flag_text(flag, record)}", style="yellow") for flag in record["flags"]]
+    parts += [Text(""), Text(f"record  {path}"), Text(f"again   {record['command']}")]
     advice = next_steps(record)
     if advice:
         parts.append(Text("\nWhat to try next", style="bold"))
@@ -79,6 +55,61 @@ def summary(record: dict[str, Any], path: str, width: int, everything: bool = Fa
     return Group(*parts)
 
 
-def _in_order(rows: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
-    order = {name: place for place, name in enumerate(METRICS)}
-    return sorted(rows, key=lambda row: (row[0].startswith("validation/"), order.get(row[0], len(order))))
+def flag_text(flag: str, record: dict[str, Any]) -> str:
+    """What a flag of a record means, with the record's own numbers."""
+    steps, planned = record["metrics"].get("train/steps", {}).get("value"), planned_steps(record)
+    texts = {
+        "budget_reached": f"training met its time cap after {steps} of {planned} steps: speed, memory and size are what they "
+        "are, quality is that of a model cut short",
+        "stopped_early": f"training stopped after {steps} of {planned} steps, as validation no longer got better; "
+        "the best weights were kept",
+    }
+    return texts.get(flag, "see the record")
+
+
+def _title(record: dict[str, Any]) -> Text:
+    config = record["config"]
+    return Text.assemble(
+        (f"{config['task']['name']} · {config['architecture']['name']} {config['model']} · {config['method']['name']}", "bold"),
+        f"   {config['optimizer']['name']}, lr {config['optimizer']['lr']:g}, batch {config['batch_size']}, "
+        f"{config['precision']['name']} on {record['environment'].get('device') or config['device']}, seed {config['seed']}",
+    )
+
+
+def _status(record: dict[str, Any]) -> str:
+    if record["status"] == "running":
+        attempt = record["attempt"]
+        return f"running: not finished yet, process {attempt['pid']} on {attempt['host']}"
+    return f"{record['status']}: {record['reason']}"
+
+
+def _rows(record: dict[str, Any], prefix: str, everything: bool) -> list[Row]:
+    """The metrics under a prefix, in the order of their declarations."""
+    metrics, rows = record["metrics"], []
+    order = [*METRICS, *(name for name in metrics if name not in METRICS)]
+    for name in order:
+        if name not in metrics or not name.startswith(prefix):
+            continue
+        entry, meaning = metrics[name], METRICS[name].meaning if name in METRICS else ""
+        if entry["value"] is None:
+            meaning = f"not measured: {entry.get('reason', 'no reason was recorded')}"
+        if everything or entry["value"] is not None:
+            value = metric_text(name, entry, record["data"].get("deciding"))
+            rows.append((f"  {name}", value, interval_text(name, entry), meaning))
+    return rows
+
+
+def _widths(rows: list[Row]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _table(rows: list[Row], widths: list[int], style: str, deciding: str = "") -> Table:
+    """Rows in columns as wide as those of every other section."""
+    table = Table(box=None, pad_edge=False, show_header=False, style=style)
+    for place, width in enumerate(widths):
+        table.add_column(
+            min_width=width, no_wrap=True, justify="right" if place == 1 else "left", style="dim" if place == 3 else ""
+        )
+    for row in rows:
+        table.add_row(*map(Text, row[: len(widths)]), style="bold green" if row[0].strip() == deciding else "")
+    return table

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from thrifty.config.choices.loggers import Wandb
+from thrifty.errors import Unsupported
 from thrifty.events import Event, Finished, HistoryRow, Started
 
 _JOB_TYPES = {"train": "train"}
+_SERVER_SECONDS = 20
+"""How long wandb's server may take to take a run in; the worker's events wait meanwhile."""
 
 
 class WandbSink:
@@ -17,11 +23,20 @@ class WandbSink:
 
     Args:
         group: id of the sweep or study the run belongs to.
+
+    Raises:
+        Unsupported: mode=online without a key, for which wandb would ask on a terminal.
     """
 
     def __init__(self, config: Wandb, group: str | None = None) -> None:
         self.config, self.group = config, group
+        self.mode: Any = config.mode.name
         self._run: Any = None
+        if self.mode == "online" and not _has_key():
+            raise Unsupported(
+                "logger.mode=online: needs WANDB_API_KEY, or a login by `wandb login`; "
+                "give one, or take logger.mode=offline and upload later with `wandb sync`"
+            )
 
     def handle(self, event: Event) -> None:
         """Pass it on to wandb."""
@@ -38,21 +53,37 @@ class WandbSink:
     def close(self) -> None:
         """End a run that was never finished."""
         if self._run is not None:
-            self._run.finish(exit_code=1)
-            self._run = None
+            run, self._run = self._run, None
+            run.finish(exit_code=1)
 
     def _start(self, event: Started) -> None:
-        # Artifacts are staged here; under $HOME they would be lost to a later `wandb sync` from another machine.
-        os.environ["WANDB_DATA_DIR"] = str(Path(event.path, "wandb").resolve())
+        from wandb.errors import CommError
+
+        with _directories(Path(event.path)):
+            try:
+                self._run = self._init(event)
+            except CommError as error:
+                self.mode = "offline"
+                self._run = self._init(event)
+                sys.stderr.write(
+                    f"logger.mode=online: wandb's server did not take the run in ({str(error).splitlines()[0]}); "
+                    f"it is written offline: `wandb sync {Path(self._run.dir).parent}` uploads it\n"
+                )
+        self._run.define_metric("step")
+        for pattern in ("train/*", "validation/*"):
+            self._run.define_metric(pattern, step_metric="step")
+
+    def _init(self, event: Started) -> Any:
         import wandb
 
         config = event.config
         settings = wandb.Settings(
             console="off", silent=True, quiet=True, x_disable_stats=True, x_disable_machine_info=True,
             x_save_requirements=False, disable_git=True, disable_code=True, x_transaction_log_flush_interval=1,
+            init_timeout=_SERVER_SECONDS,
         )  # fmt: skip
-        self._run = wandb.init(
-            mode=self.config.mode.name,
+        return wandb.init(
+            mode=self.mode,
             project=self.config.project,
             entity=self.config.entity,
             dir=event.path,
@@ -64,9 +95,6 @@ class WandbSink:
             settings=settings,
             reinit="create_new",
         )
-        self._run.define_metric("step")
-        for pattern in ("train/*", "validation/*"):
-            self._run.define_metric(pattern, step_metric="step")
 
     def _finish(self, path: Path, record: dict[str, Any], exit_code: int) -> None:
         summary: dict[str, Any] = {"status": record["status"], "reason": record["reason"], "flags": record["flags"]}
@@ -77,16 +105,61 @@ class WandbSink:
                 if entry.get(bound) is not None:
                     summary[f"{name}.{bound}"] = entry[bound]
         self._run.summary.update(summary)
-        weights, manifest = path / "model.safetensors", path / "model.json"
-        if self.config.artifact and self.config.mode.name != "disabled" and weights.is_file() and manifest.is_file():
-            import wandb
+        if self.config.artifact and self.mode != "disabled":
+            self._keep_weights(path, record)
+        run, self._run = self._run, None
+        run.finish(exit_code=exit_code)
 
+    def _keep_weights(self, path: Path, record: dict[str, Any]) -> None:
+        files = [path / "model.safetensors", path / "model.json"]
+        if not all(file.is_file() for file in files):
+            return
+        import wandb
+
+        with _directories(path):
             artifact = wandb.Artifact(f"model-{record['config_hash'][:12]}", type="model", metadata={"id": record["id"]})
-            for file in (weights, manifest):
-                artifact.add_file(str(file), policy="immutable", skip_cache=True)
+            for file in files:
+                # An absolute path, or `wandb sync` from another directory would leave the file out.
+                artifact.add_file(str(file.resolve()), policy="immutable", skip_cache=True)
             self._run.log_artifact(artifact)
-        self._run.finish(exit_code=exit_code)
-        self._run = None
+
+
+@contextlib.contextmanager
+def _directories(path: Path) -> Iterator[None]:
+    """Within it wandb stages artifacts and keeps its cache in the run's directory, not under $HOME.
+
+    A staged artifact has to stay for a later `wandb sync`, from another machine too.
+    """
+    ours = {"WANDB_DATA_DIR": str((path / "wandb").resolve()), "WANDB_CACHE_DIR": str(path.resolve())}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _has_key() -> bool:
+    """Whether wandb will find a key without asking: in the environment, netrc, or its settings.
+
+    wandb's own way of looking, as `wandb.login` would ask on a terminal; `wandb.setup` would start its service already.
+
+    Raises:
+        Unsupported: a key that cannot be one.
+    """
+    from wandb.errors import AuthenticationError
+    from wandb.sdk import wandb_setup
+    from wandb.sdk.lib import wbauth
+
+    host = wandb_setup.singleton().settings.base_url
+    try:
+        found = wbauth.authenticate_session(host=host, source="thrifty", prompt=False, update_session=False)
+    except AuthenticationError as error:
+        raise Unsupported(f"logger.mode=online: {error}") from error
+    return found is not None
 
 
 def _choices(config: dict[str, Any]) -> list[str]:

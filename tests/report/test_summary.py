@@ -1,0 +1,123 @@
+"""A run as a newcomer reads it, whatever became of it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from example_record import make_record
+from rich.console import Console
+
+from thrifty.metrics import METRICS, measured, missing
+from thrifty.record import STATUSES
+from thrifty.report.summary import summary
+from thrifty.report.terminal import show
+
+
+def text(record: dict[str, Any], width: int = 150, everything: bool = False, terminal: bool = False) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal)
+    show(summary(record, "results/runs/the-run", width, everything), console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def everything_measured() -> dict[str, Any]:
+    """Every metric there is, with as many figures as they come with."""
+    return make_record(metrics={name: measured(0.0012345, 0.0012345, 0.0012345) for name in METRICS})
+
+
+def test_the_whole_of_a_small_record() -> None:
+    metrics = {"quality/accuracy": measured(0.9211, 0.8567, 0.9579), "train/steps": measured(107)}
+    assert text(make_record("seed=3") | {"metrics": metrics}).splitlines()[:8] == [
+        "",
+        "tabular · mlp nano · train   adam, lr 0.003, batch 32, fp32 on cpu, seed 3",
+        "                      value  95% interval      what it is",
+        "How good (test split, touched once)",
+        "  quality/accuracy  92.11 %  85.67 to 95.79 %  share of examples classified right",
+        "Cost of training",
+        "  train/steps           107                    optimiser steps made",
+        "",
+    ]
+
+
+def test_splits_have_sections_of_their_own() -> None:
+    lines = text(make_record()).splitlines()
+    headings = [line for line in lines if line and not line.startswith((" ", "tabular", "record", "again", "What"))]
+    assert headings == [
+        "How good (test split, touched once)",
+        "On the validation split",
+        "Cost of training",
+        "Cost of prediction",
+        "Size",
+    ]
+    validation = lines.index("On the validation split")
+    assert lines[validation - 1].startswith("  quality/gap")
+    assert lines[validation + 1].startswith("  validation/accuracy")
+
+
+def test_nothing_wraps_at_150_columns() -> None:
+    lines = text(everything_measured()).splitlines()
+    assert max(len(line) for line in lines if not line.startswith("  python")) <= 150
+    for name, metric in METRICS.items():
+        assert any(line.startswith(f"  {name} ") and line.endswith(metric.meaning) for line in lines), name
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_narrow_terminal_gets_the_figures_without_the_explanations(width: int) -> None:
+    lines = text(make_record(), width).splitlines()
+    rows = [line for line in lines if line.startswith(("  quality", "  train", "  infer", "  size"))]
+    assert max(map(len, rows)) <= width
+    assert "share of examples classified right" not in "".join(lines)
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_no_line_of_a_file_ends_in_blanks(width: int) -> None:
+    assert all(line == line.rstrip() for line in text(make_record(), width, everything=True).splitlines())
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_show_gives_the_reason_of_what_was_not_measured(width: int) -> None:
+    assert "no target was given; target=VALUE sets one" in text(make_record(), width, everything=True)
+    assert "no target was given" not in text(make_record(), width)
+
+
+def test_a_reason_may_hold_anything_and_may_be_absent() -> None:
+    record = make_record(metrics={"train/mfu_pct": missing("[bold]a[/] [0]"), "quality/loss": {"value": None, "n": 1}})
+    shown = text(record, everything=True)
+    assert "not measured: [bold]a[/] [0]" in shown
+    assert "not measured: no reason was recorded" in shown
+
+
+def test_a_metric_we_do_not_know_is_shown_all_the_same() -> None:
+    assert "train/of_tomorrow" in text(make_record(metrics={"train/of_tomorrow": measured(3)}))
+
+
+def test_the_deciding_metric_stands_out_on_a_terminal() -> None:
+    shown = text(make_record(), terminal=True)
+    (line,) = [line for line in shown.splitlines() if "quality/accuracy" in line]
+    assert "\x1b[1;32m" in line
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_every_status_reads_well(status: str) -> None:
+    shown = text(make_record(status=status, reason=None if status in ("ok", "running") else "the reason"))
+    assert "None" not in shown
+    assert (f"{status}: the reason" in shown) == (status not in ("ok", "running"))
+    assert ("running: not finished yet" in shown) == (status == "running")
+    assert "results/runs/the-run" in shown
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_run_that_never_read_its_data_reads_well_too(status: str) -> None:
+    record = make_record(status=status, reason="the reason", flags=["budget_reached", "of_tomorrow"]) | {
+        "metrics": {},
+        "data": {},
+    }
+    assert "of_tomorrow" in text(record, everything=True)
+    assert "95% interval" not in text(record)
+
+
+def test_a_run_cut_short_says_how_short() -> None:
+    record = make_record("budget.steps=300", flags=["budget_reached"], metrics={"train/steps": measured(9)})
+    assert "training met its time cap after 9 of 300 steps: speed, memory and size are what they are" in text(record)

@@ -1,0 +1,53 @@
+"""Metrics and curves are declared once, and what runs write holds to it."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from conftest import FinishedRun
+from thrifty.errors import BadConfiguration
+from thrifty.metrics import CURVES, METRICS, improves, measured, metric, missing
+
+
+@pytest.mark.parametrize("name", {**METRICS, **CURVES})
+def test_a_declaration_says_what_it_is(name: str) -> None:
+    declared = {**METRICS, **CURVES}[name]
+    assert declared.name == name
+    assert declared.better in ("lower", "higher", "")
+    assert declared.meaning
+    assert (
+        declared.split == {"quality": "test", "validation": "validation"}.get(name.split("/")[0], "") or name == "quality/gap"
+    )
+
+
+def test_curves_and_the_record_share_the_validation_split_only() -> None:
+    assert set(CURVES) & set(METRICS) == {name for name in METRICS if name.startswith("validation/")}
+
+
+@pytest.mark.parametrize("run", ["tabular_run", "text_run"])
+def test_what_a_run_writes_is_declared(run: str, request: pytest.FixtureRequest) -> None:
+    finished: FinishedRun = request.getfixturevalue(run)
+    assert set(finished.record["metrics"]) <= set(METRICS)
+    heading = next(csv.reader((finished.path / "history.csv").read_text().splitlines()))
+    assert heading[:2] == ["step", "seconds"]
+    assert {"train/loss", "train/lr"} < set(heading)
+    assert set(heading[2:]) <= set(CURVES)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_missing(value: float) -> None:
+    assert measured(value, 0.0, 1.0, 5) == missing(f"came out as {value}")
+    assert measured(1.0, value, value, 5) == {"value": 1.0, "low": None, "high": None, "n": 5}
+
+
+def test_better_is_strictly_so() -> None:
+    assert improves("quality/accuracy", 0.9, 0.8)
+    assert improves("quality/loss", 0.8, 0.9)
+    assert not improves("quality/loss", 0.8, 0.8)
+
+
+def test_a_wrong_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(BadConfiguration, match="did you mean 'quality/accuracy'"):
+        metric("quality/acuracy")
