@@ -28,7 +28,7 @@ _LOWER, _HIGHER = "lower", "higher"
 TARGET_UNIT = "target's unit"
 
 _QUALITIES = (
-    Metric("loss", "nats", _LOWER, "mean loss: cross-entropy in nats, or squared error in standardised units"),
+    Metric("loss", "", _LOWER, "mean loss: cross-entropy in nats, or squared error in standardised units"),
     Metric("accuracy", "", _HIGHER, "share of examples classified right", fraction=True),
     Metric("bits_per_byte", "bits", _LOWER, "mean bits to encode a byte of the text"),
     Metric("r2", "", _HIGHER, "share of the target's variance explained", fraction=True),
@@ -77,7 +77,7 @@ METRICS: dict[str, Metric] = {
 CURVES: dict[str, Metric] = {
     curve.name: curve
     for curve in (
-        Metric("train/loss", "nats", _LOWER, "mean loss of the steps since the row before, penalties left out"),
+        Metric("train/loss", "", _LOWER, "mean loss of the steps since the row before, penalties left out"),
         Metric("train/lr", "", "", "learning rate of the step"),
         Metric("train/seconds", "s", _LOWER, "training time so far, validation not counted"),
         *(one for one in METRICS.values() if one.split == "validation"),

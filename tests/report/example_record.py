@@ -29,10 +29,13 @@ METRICS = {
 def make_record(*overrides: str, metrics: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
     """A finished run of the built-in table; overrides configure it, `metrics` and other fields replace its own."""
     given = ["task=tabular", *overrides]
-    record = new_record(plain(compose(given)), given, "token")
+    config = compose(given)
+    record = new_record(plain(config), given, "token")
     record |= {"id": "20260102T030405678Z-tabular-mlp-nano-train-0123456789ab", "status": "ok"}
     record["environment"]["device"] = "cpu"
     record["environment"]["cpu"] = {"name": "a processor", "isa": []}
-    record["data"] = {"deciding": "accuracy", "examples": {"train": 341, "validation": 114, "test": 114}, "about": []}
+    examples = {"train": 341, "validation": 114, "test": 114}
+    batch_size = examples["train"] if config.batch_size == "full" else config.batch_size
+    record["data"] = {"deciding": "accuracy", "examples": examples, "about": [], "batch_size": batch_size}
     record["metrics"] = {**copy.deepcopy(METRICS), **(metrics or {})}
     return record | fields

@@ -109,6 +109,12 @@ def test_the_table_shows_what_differs() -> None:
     ]
 
 
+def test_any_key_that_was_given_and_differs_is_shown() -> None:
+    given = [make_record("task.log1p=all", "store=a", "measure.seconds=1"), make_record("task.log1p=none", "store=b")]
+    heading = table([*given, make_record("regularizer.dropout=0.1")], 150)[0]
+    assert heading.split()[:4] == ["run", "task.log1p", "regularizer.dropout", "accuracy"]
+
+
 def test_the_learning_rate_is_shown_where_the_optimizer_does_not_tell_it() -> None:
     rates = [make_record(f"optimizer.lr={rate}") for rate in ("0.1", "0.2")]
     assert "optimizer.lr" in table(rates, 150)[0]

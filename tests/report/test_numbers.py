@@ -84,7 +84,7 @@ def test_what_is_missing_is_a_dash(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "low", "high", "text"),
     [
-        ("quality/loss", 0.07694, 0.3025, "0.07694 to 0.3025 nats"),
+        ("quality/loss", 0.07694, 0.3025, "0.07694 to 0.3025"),
         ("quality/accuracy", 0.8354, 0.9453, "83.54 to 94.53 %"),
         ("train/samples_per_s", 25366, 40170.4, "25,366 to 40,170/s"),
         ("train/time_s", 0.05, 0.2, "50 ms to 0.2 s"),

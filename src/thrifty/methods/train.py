@@ -88,6 +88,7 @@ class TrainMethod:
             "examples": self.data.sizes,
             "about": self.data.about,
             "deciding": self.data.deciding,
+            "batch_size": self.batch_size,
         }
 
     def run(self, directory: RunDirectory) -> tuple[str, str | None]:

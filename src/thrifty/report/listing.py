@@ -11,6 +11,20 @@ from thrifty.errors import BadConfiguration, nearest
 from thrifty.report.numbers import metric_text
 
 _COLUMNS = {"train/time_s": "training", "infer/latency_ms": "latency", "size/file_mib": "file", "train/peak_host_mib": "memory"}
+_WELL_KNOWN = (
+    "task",
+    "architecture",
+    "model",
+    "method",
+    "optimizer",
+    "optimizer.lr",
+    "schedule",
+    "batch_size",
+    "precision",
+    "seed",
+)
+_NOT_TELLING = ("store", "name", "tags", "logger", "measure")
+"""Keys that do not change what a run does."""
 _FIELDS = ("status", "id", "seed", "reason")
 
 
@@ -86,7 +100,7 @@ def comparison_table(records: Sequence[dict[str, Any]], width: int) -> Table:
         width: columns of the terminal; costs that do not fit are left out, from the last.
     """
     columns: list[tuple[str, list[str]]] = [("run", [record["id"].split("-")[0] for record in records])]
-    columns += [(key, [_as_written(value_at(record, key)) for record in records]) for key in _differing(records)]
+    columns += [(key, [_as_written(_value_or_none(record, key)) for record in records]) for key in _differing(records)]
     if any(record["status"] != "ok" for record in records):
         columns.append(("status", [record["status"] for record in records]))
     columns.append((_quality_heading(records), [_quality(record) for record in records]))
@@ -119,21 +133,18 @@ def _quality_heading(records: Sequence[dict[str, Any]]) -> str:
 
 
 def _differing(records: Sequence[dict[str, Any]]) -> list[str]:
-    """Keys that tell the records apart, of those a reader knows."""
-    keys = (
-        "task",
-        "architecture",
-        "model",
-        "method",
-        "optimizer",
-        "optimizer.lr",
-        "schedule",
-        "batch_size",
-        "precision",
-        "seed",
-    )
-    found = [key for key in keys if len({str(value_at(record, key)) for record in records}) > 1]
+    """Keys that tell the records apart: of those every reader knows, and of those that were given."""
+    given = (override.split("=")[0].lstrip("+") for record in records for override in record["overrides"])
+    keys = dict.fromkeys((*_WELL_KNOWN, *(key for key in given if key.split(".")[0] not in _NOT_TELLING)))
+    found = [key for key in keys if len({_as_written(_value_or_none(record, key)) for record in records}) > 1]
     # These two follow from the others, unless they are all that differs.
     implied = {"architecture": "task", "optimizer.lr": "optimizer"}
     found = [key for key in found if implied.get(key) not in found]
     return found or ["task", "model", "optimizer"]
+
+
+def _value_or_none(record: dict[str, Any], key: str) -> Any:
+    try:
+        return value_at(record, key)
+    except (KeyError, TypeError):
+        return None

@@ -40,11 +40,10 @@ def step_seconds(record: dict[str, Any]) -> float | None:
 def _steps(record: dict[str, Any], steps: int | None, epochs: float | None) -> int | None:
     if steps is not None:
         return steps
-    examples = record["data"].get("examples", {}).get("train")
-    batch = record["config"]["batch_size"]
-    if examples is None or batch is None:
+    data = record["data"]
+    if "batch_size" not in data:
         return None
-    return max(1, math.ceil((epochs or 1) * examples / (examples if batch == "full" else int(batch))))
+    return max(1, math.ceil((epochs or 1) * data["examples"]["train"] / data["batch_size"]))
 
 
 def _key(override: str) -> str:

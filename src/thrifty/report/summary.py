@@ -71,7 +71,7 @@ def _title(record: dict[str, Any]) -> Text:
     config = record["config"]
     return Text.assemble(
         (f"{config['task']['name']} · {config['architecture']['name']} {config['model']} · {config['method']['name']}", "bold"),
-        f"   {config['optimizer']['name']}, lr {config['optimizer']['lr']:g}, batch {config['batch_size']}, "
+        f"   {config['optimizer']['name']}, lr {config['optimizer']['lr']:g}, batch {record['data'].get('batch_size') or config['batch_size']}, "
         f"{config['precision']['name']} on {record['environment'].get('device') or config['device']}, seed {config['seed']}",
     )
 
