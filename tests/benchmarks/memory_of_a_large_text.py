@@ -31,11 +31,12 @@ def measure_one(path: str) -> None:
     """Print this process's anonymous memory after preparing a text and drawing batches of every split."""
     import torch
 
-    from thrifty.config.choices import Gpt, Text
+    from thrifty.config.compose import compose
     from thrifty.tasks.text import TextTask
 
     torch.set_num_threads(1)
-    data = TextTask(Text(path=path)).prepare(Gpt())
+    config = compose(["task=text", f"task.path={path}"])
+    data = TextTask(config.task).prepare(config.architecture)
     generator = torch.Generator().manual_seed(0)
     for split, n in data.sizes.items():
         for _ in range(BATCHES):

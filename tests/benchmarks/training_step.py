@@ -45,7 +45,7 @@ def cases(table: str) -> list[Case]:
     return [
         Case("MLP nano, batch 32, one step a call", [*mlp, "train.steps_per_call=1"], 100, 30, 1.35),
         Case("MLP nano, batch 32, steps a call by default", mlp, 100, 30, 1.00),
-        Case("GPT tiny, batch 16, context 128, by default", ["task=text", "model=tiny"], 2, 6, 1.02),
+        Case("GPT tiny, batch 16, context 128, by default", ["task=text", "model=tiny"], 1, 8, 1.02),
     ]
 
 
