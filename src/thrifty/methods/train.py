@@ -152,7 +152,9 @@ class TrainMethod:
         validation_steps = _evenly(self.steps, config.train.validations)
         history_steps = _evenly(self.steps, _HISTORY_POINTS) | {1}
         sampler = BatchSampler(data.sizes["train"], self.batch_size, config.seed)
-        calls = Calls(sampler, self.steps, validation_steps, config.train.steps_per_call)
+        whole = self.batch_size <= module.most_at_once
+        gather = (lambda draws: data.batch("train", draws)) if whole else None
+        calls = Calls(sampler, self.steps, validation_steps, config.train.steps_per_call, gather)
         model.train()
         limits = Limits(config.budget.seconds, config.target, config.train.patience, self.stop)
         monitor = TrainingMonitor(
