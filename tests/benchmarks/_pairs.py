@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from thrifty.execution import libraries
 from thrifty.measure.statistics import Interval, mean_interval
 
 Blocks = list[tuple[float, float]]
@@ -83,8 +84,8 @@ def _serve(connection: Connection, arm: Arm) -> None:
 
 
 def fork_server() -> Any:
-    """As the product starts its workers: torch and Lightning imported, threads that wait sleep."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    """As the product starts its workers: torch and Lightning imported, native libraries told the same."""
+    libraries.prepare()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["thrifty.execution.preload"])
     return context
