@@ -35,7 +35,7 @@ def measure_one(path: str) -> None:
     from thrifty.tasks.text import TextTask
 
     torch.set_num_threads(1)
-    config = compose(["task=text", f"task.path={path}"])
+    config = compose([f"task.path={path}"])
     data = TextTask(config.task).prepare(config.architecture)
     generator = torch.Generator().manual_seed(0)
     for split, n in data.sizes.items():

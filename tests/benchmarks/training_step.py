@@ -63,7 +63,7 @@ def ours(block_done: Callable[[], None], emit: Callable[[Any], None], overrides:
     class Pausing(TrainMethod):
         def validate(self, model: torch.nn.Module) -> dict[str, Interval]:
             block_done()
-            return {self.data.deciding: Interval(0.0)}
+            return dict.fromkeys(("loss", self.data.deciding), Interval(0.0))
 
     overrides = [*overrides, "budget=full", f"budget.steps={steps * blocks}", f"train.validations={blocks}"]
     config = compose(overrides)

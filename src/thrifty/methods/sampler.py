@@ -76,7 +76,7 @@ class Calls:
         Lightning asks for one call more than it has made, to see the end coming: a size holds from the call after the next.
         """
         self.seconds = 0.0
-        """Time spent on drawing and gathering since it was last set to 0."""
+        """Time spent on drawing since it was last set to 0."""
         self.ended = False
 
     def __iter__(self) -> Iterator[Batches]:

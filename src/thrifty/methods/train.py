@@ -113,12 +113,6 @@ class TrainMethod:
             self._speed(trace)
         return "ok", None
 
-    def validate(self, model: nn.Module) -> dict[str, Interval]:
-        """The validation split as training looks at it; leaves the model in training mode."""
-        scores = scores_of(predictor(model, self.precision, self.device), self.data, "validation", self._validation_examples)
-        model.train()
-        return self.data.summarise(scores)
-
     def _find_checkpoint(self) -> None:
         given = self.config.checkpoint
         if given is None:
@@ -174,6 +168,12 @@ class TrainMethod:
             monitor.trace.stopped = self.stop.reason
         self._keep_training(monitor.trace, memory)
         return monitor.trace
+
+    def validate(self, model: nn.Module) -> dict[str, Interval]:
+        """The validation split as training looks at it; leaves the model in training mode."""
+        scores = scores_of(predictor(model, self.precision, self.device), self.data, "validation", self._validation_examples)
+        model.train()
+        return self.data.summarise(scores)
 
     @property
     def _validation_examples(self) -> int | None:
