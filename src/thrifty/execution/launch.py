@@ -21,6 +21,7 @@ from thrifty.config.compose import plain
 from thrifty.config.schema import Config
 from thrifty.errors import OutOfMemory
 from thrifty.events import Event, Finished, Refused, Started
+from thrifty.execution import libraries
 from thrifty.record import new_record
 from thrifty.store import RESULT, RunDirectory, read_json
 
@@ -41,9 +42,7 @@ class Outcome:
 
 def _context() -> Any:
     """A fork server that holds the imports where there are fork servers, else fresh interpreters."""
-    # Threads that wait must not spin: beside any other load, a thread spinning for one that is off its core makes small
-    # operations tens of times slower. Read when the worker's OpenMP is loaded, so it is set before the worker exists.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    libraries.prepare()  # read when the worker's libraries are loaded, so it is set before the worker exists
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -19,6 +19,7 @@ from thrifty.config.compose import compose, plain
 from thrifty.config.overrides import parse
 from thrifty.errors import Diverged, OutOfMemory, ThriftyError
 from thrifty.events import Event, Finished, Refused, Started
+from thrifty.execution import libraries
 from thrifty.record import new_record, usable_cores
 from thrifty.stop import EXIT_CODES, Stopped, StopRequest, status_of
 from thrifty.store import RunDirectory
@@ -86,7 +87,7 @@ def _run(job: Job, emit: Callable[[Event], None], stop: StopRequest) -> int:
     record["environment"] |= {
         **describe_device(device),
         "threads": threads,
-        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
+        **libraries.in_force(),
     }
     directory = RunDirectory.claim(Path(job.parent), record)
     _redirect(directory.path / "run.log", Path(job.log))

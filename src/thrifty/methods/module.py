@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from thrifty.config.schema import Regularizer
+from thrifty.methods.sampler import Batches
 from thrifty.precisions.base import Precision
 from thrifty.tasks.base import Data
 
@@ -18,7 +19,7 @@ from thrifty.tasks.base import Data
 class TrainingModule(pl.LightningModule):
     """Minimises L(theta) + lambda R(theta) over a task's training split.
 
-    Lightning's loop costs about a millisecond a call. A call therefore takes the draws of several batches and makes an
+    Lightning's loop costs about a fifth of a millisecond a call. A call therefore takes several batches and makes an
     optimiser step on each; with one batch a call it is Lightning's usual way. Optimisation is manual because of that,
     and the precision's context is entered once a forward pass: held over several optimiser steps, autocast would go on
     with the weights it cast before the first.
@@ -54,22 +55,18 @@ class TrainingModule(pl.LightningModule):
         return self.optimizer
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Draws stay where they are; the data puts what they draw on the device."""
+        """The data has put the batches on the device; draws stay where they are."""
         return batch
 
-    def training_step(self, draws: Tensor, batch_idx: int) -> None:
-        """Optimiser steps on the drawn batches, draws (batches, examples), one after the other."""
-        begin = time.perf_counter()
-        whole = draws.shape[1] <= self.most_at_once
-        batches = list(zip(*self.data.batch("train", draws), strict=True)) if whole else []
-        self.wait_seconds += time.perf_counter() - begin
+    def training_step(self, batches: Batches, batch_idx: int) -> None:
+        """Optimiser steps on batches, or on what their draws draw, one after the other."""
         # Writing an attribute of a torch module takes a microsecond or two: what counts along is written once a call.
         losses: list[Tensor] = []
-        for number in range(len(draws)):
+        for batch in batches:
             self._set_learning_rate(self.steps_made + len(losses))
             for parameter in self._trained:  # what zero_grad does, without its profiling: 2 % of a small MLP's step
                 parameter.grad = None
-            losses.append(self.backward_whole(*batches[number]) if whole else self.backward_in_parts(draws[number]))
+            losses.append(self.backward_in_parts(batch) if isinstance(batch, Tensor) else self.backward_whole(*batch))
             self.optimizer.step()
         self.steps_made += len(losses)
         self.call_losses = losses

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+
+GATHERED_BYTES, MOST_GATHERED = 4 * 2**20, 64
+"""How far batches are gathered ahead: gathering many costs little more than one, and a small model's step no more than that."""
+Batches = Tensor | list[tuple[Tensor, Tensor]]
+"""Inputs and targets of each batch; or their draws, (batches, examples), where they are too large to be gathered whole."""
 
 
 class BatchSampler:
@@ -45,14 +50,24 @@ class BatchSampler:
 
 
 class Calls:
-    """What Lightning iterates over: for each call of the training step, the draws of as many batches as it shall make.
+    """What Lightning iterates over: for each call of the training step, as many batches as it shall make steps.
 
     A call never runs over a step at which something else is due (a validation, the end). The first step has a call of its
     own: it pays for what is made once.
+
+    Args:
+        gather: draws (batches, examples) -> inputs and targets, their dimensions led by those; None leaves it to the module.
     """
 
-    def __init__(self, sampler: BatchSampler, steps: int, stops: set[int], steps_per_call: int | None) -> None:
-        self.sampler, self.steps = sampler, steps
+    def __init__(
+        self,
+        sampler: BatchSampler,
+        steps: int,
+        stops: set[int],
+        steps_per_call: int | None,
+        gather: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
+    ) -> None:
+        self.sampler, self.steps, self.gather = sampler, steps, gather
         self.stops = sorted(stops | {1, steps})
         self.fixed = steps_per_call
         self.size = steps_per_call or 1
@@ -63,14 +78,30 @@ class Calls:
         self.seconds = 0.0
         """Time spent on drawing since it was last set to 0."""
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Batches]:
+        self._gathered: list[tuple[Tensor, Tensor]] = []
         step, next_stop = 0, 0
         while step < self.steps:
             while self.stops[next_stop] <= step:
                 next_stop += 1
             count = min(self.size, self.stops[next_stop] - step)
             begin = time.perf_counter()
-            draws = self.sampler.draws(step, count)
+            batches = self._batches(step, count)
             self.seconds += time.perf_counter() - begin
-            yield draws
+            yield batches
             step += count
+
+    def _batches(self, step: int, count: int) -> Batches:
+        """Those of `count` steps from `step` on."""
+        if self.gather is None:
+            return self.sampler.draws(step, count)
+        missing = count - len(self._gathered)
+        if missing > 0:
+            # The first step's batch comes alone: its time is the first call's, and it tells how large batches are.
+            ahead = min(MOST_GATHERED, GATHERED_BYTES // self._batch_bytes) if step else 1
+            first = step + len(self._gathered)
+            inputs, targets = self.gather(self.sampler.draws(first, min(max(missing, ahead), self.steps - first)))
+            self._batch_bytes = max(1, inputs[0].nbytes + targets[0].nbytes)
+            self._gathered += zip(inputs, targets, strict=True)
+        batches, self._gathered = self._gathered[:count], self._gathered[count:]
+        return batches

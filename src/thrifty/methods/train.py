@@ -171,18 +171,14 @@ class TrainMethod:
         validation_steps = _evenly(self.steps, config.train.validations)
         history_steps = _evenly(self.steps, _HISTORY_POINTS) | {1}
         sampler = BatchSampler(data.sizes["train"], self.batch_size, config.seed)
-        calls = Calls(sampler, self.steps, validation_steps, config.train.steps_per_call)
-        predict = predictor(model, self.precision, self.device)
+        whole = self.batch_size <= module.most_at_once
+        gather = (lambda draws: data.batch("train", draws)) if whole else None
+        calls = Calls(sampler, self.steps, validation_steps, config.train.steps_per_call, gather)
         model.train()
-
-        def validate() -> dict[str, Interval]:
-            model.eval()
-            scores = scores_of(predict, data, "validation", self._validation_examples)
-            model.train()
-            return data.summarise(scores)
-
         limits = Limits(config.budget.seconds, config.target, config.train.patience, self.stop)
-        monitor = TrainingMonitor(calls, limits, validate, validation_steps, history_steps, data.deciding, self.emit)
+        monitor = TrainingMonitor(
+            calls, limits, lambda: self.validate(model), validation_steps, history_steps, data.deciding, self.emit
+        )
         trainer = lightning_trainer(monitor, self.device, str(self.path))
         self.emit(Preparing("training"))
         memory = PeakHostMemory()
@@ -198,6 +194,12 @@ class TrainMethod:
             monitor.trace.stopped = self.stop.reason
         self._keep_training(monitor.trace, memory)
         return monitor.trace
+
+    def validate(self, model: nn.Module) -> dict[str, Interval]:
+        """The validation split as training looks at it; leaves the model in training mode."""
+        scores = scores_of(predictor(model, self.precision, self.device), self.data, "validation", self._validation_examples)
+        model.train()
+        return self.data.summarise(scores)
 
     @property
     def _validation_examples(self) -> int | None:
