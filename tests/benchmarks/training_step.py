@@ -69,7 +69,7 @@ def ours(block_done: Callable[[], None], emit: Callable[[Any], None], overrides:
     config = compose(overrides)
     torch.set_num_threads(usable_cores())
     method = Pausing(config, torch.device("cpu"), emit, StopRequest())
-    method.prepare()
+    method.prepare(())
     method.run(RunDirectory.claim(Path(config.store) / "runs", new_record(plain(config), overrides, "benchmark")))
 
 

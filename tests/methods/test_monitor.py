@@ -66,8 +66,8 @@ class Script:
 
 def test_calls_are_timed_with_their_data(clock: Clock) -> None:
     trace = training(clock, steps=6, steps_per_call=2).run().trace
-    assert trace.calls == [(1, 1.25, 0.25), (2, 2.25, 0.25), (2, 2.25, 0.25), (1, 1.25, 0.25)]
-    assert (trace.steps, trace.seconds) == (6, 7.0)
+    assert trace.calls == [(1, 1.25, 0.25), (2, 2.5, 0.5), (2, 2.5, 0.5), (1, 1.25, 0.25)]
+    assert (trace.steps, trace.seconds) == (6, 7.5)
 
 
 def test_every_second_of_drawing_is_a_second_of_training(clock: Clock) -> None:
@@ -79,7 +79,7 @@ def test_every_second_of_drawing_is_a_second_of_training(clock: Clock) -> None:
     begin = clock.now
     trace = training(clock, steps=6, steps_per_call=2, sampler=Slow).run().trace
     # Lightning asks for the second draws before the first call is made, and so on.
-    assert trace.calls == [(1, 5.25, 4.25), (2, 4.25, 2.25), (2, 4.25, 2.25), (1, 1.25, 0.25)]
+    assert trace.calls == [(1, 5.25, 4.25), (2, 4.5, 2.5), (2, 4.5, 2.5), (1, 1.25, 0.25)]
     assert trace.seconds == clock.now - begin
 
 
@@ -90,9 +90,9 @@ def test_validations_are_not_training_time(clock: Clock) -> None:
     found = script.of(training(clock, steps=6, steps_per_call=2, validation_steps=steps, validate=script)).run().trace
     assert len(script.seen) == 3
     assert [call[0] for call in found.calls] == [1, 1, 2, 2]
-    assert found.calls == [(1, 1.25, 0.25), (1, 1.25, 0.25), (2, 2.25, 0.25), (2, 2.25, 0.25)]
-    assert [row["seconds"] for row in found.history] == [2.5, 4.75, 7.0]
-    assert without.seconds == found.seconds == 7.0
+    assert found.calls == [(1, 1.25, 0.25), (1, 1.25, 0.25), (2, 2.5, 0.5), (2, 2.5, 0.5)]
+    assert [row["seconds"] for row in found.history] == [2.5, 5.0, 7.5]
+    assert without.seconds == found.seconds == 7.5
 
 
 def test_what_is_done_between_calls_for_trainings_sake_is_training_time(clock: Clock) -> None:
@@ -185,8 +185,8 @@ def test_a_last_validation_always_ends_training_and_is_made_once(clock: Clock) -
 def test_the_cap_on_training_time_ends_it_flagged_and_validated(clock: Clock) -> None:
     script = Script(clock, 0.1, 0.2)
     one = script.of(training(clock, steps=100, steps_per_call=2, validation_steps={3}, validate=script, seconds=5.0)).run()
-    # Calls of 1, 2, 2: 1.25, 3.5, 5.75 s. The validation of 100 s does not count.
-    assert (one.trace.steps, one.trace.seconds, one.trace.flags) == (5, 5.75, ["budget_reached"])
+    # Calls of 1, 2, 2: 1.25, 3.75, 6.25 s. The validation of 100 s does not count.
+    assert (one.trace.steps, one.trace.seconds, one.trace.flags) == (5, 6.25, ["budget_reached"])
     assert one.trace.validation["accuracy"].value == 0.2
     assert same_bits(script.seen[1], one.weights)
     assert one.trace.stopped is None
@@ -281,8 +281,8 @@ def test_a_row_holds_the_mean_loss_since_the_row_before_however_calls_divide_the
 
 def test_a_rows_time_is_that_of_its_step_within_the_call(clock: Clock) -> None:
     one = training(clock, steps=9, steps_per_call=4, history_steps={3, 5, 9}).run()
-    # Calls of 1, 4 and 4: 1.25, then 4.25 s each, spread evenly over their steps.
-    assert [row["seconds"] for row in one.trace.history] == [1.25 + 4.25 / 2, 5.5, 9.75]
+    # Calls of 1, 4 and 4: 1.25, then 5 s each, spread evenly over their steps.
+    assert [row["seconds"] for row in one.trace.history] == [1.25 + 5 / 2, 6.25, 11.25]
 
 
 def test_every_step_has_one_row_and_is_told_as_it_stands(clock: Clock) -> None:
@@ -313,12 +313,12 @@ def test_progress_leaves_the_first_step_out_of_the_rate_and_knows_the_cap(clock:
     told = [event for event in one.events if isinstance(event, Progress)]
     assert [(event.step, event.steps, event.seconds) for event in told] == [
         (1, 10, 51.25),
-        (4, 10, 54.5),
-        (7, 10, 57.75),
-        (10, 10, 61.0),
+        (4, 10, 55.0),
+        (7, 10, 58.75),
+        (10, 10, 62.5),
     ]
-    assert told[1].samples_per_s == pytest.approx(4 * 3 / 3.25)
-    assert told[1].remaining_s == pytest.approx(6 * 3.25 / 3)
+    assert told[1].samples_per_s == pytest.approx(4 * 3 / 3.75)
+    assert told[1].remaining_s == pytest.approx(6 * 3.75 / 3)
     assert told[0].remaining_s == pytest.approx(70 - 51.25)  # the cap, sooner than 9 steps as slow as the first
     assert told[-1].remaining_s == 0
     assert told[-1].loss == one.data.losses[-1]
