@@ -22,7 +22,7 @@ from thrifty.config.schema import Config
 from thrifty.errors import OutOfMemory
 from thrifty.events import Event, Finished, Refused, Started
 from thrifty.record import new_record
-from thrifty.store import RESULT, RunDirectory, read_json
+from thrifty.store import RunDirectory
 
 _VMSTAT = Path("/proc/vmstat")
 
@@ -150,9 +150,8 @@ def _bury(exit_code: int, started: Started | None, job: Any, config: Config, ker
         with contextlib.suppress(OSError):
             (directory.path / "run.log").write_bytes(Path(job.log).read_bytes())
     else:
-        path = Path(started.path)
-        directory = RunDirectory(path, read_json(path / RESULT))
-        for leftover in path.glob(".*.tmp"):
+        directory = RunDirectory.take_over(Path(started.path))
+        for leftover in directory.path.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)
     directory.finish(status, reason)
     return Finished(str(directory.path), directory.record, OutOfMemory.exit_code)
