@@ -106,6 +106,8 @@ class TrainMethod:
         with self.stop.deferred():
             trace = self._train(model)
             self._save(model)
+        # A stop asked for after the last call came too late to cut training short, not too late to be obeyed.
+        trace.stopped = trace.stopped or self.stop.reason
         self._quality(model, trace)
         if trace.stopped:
             return status_of(trace.stopped), f"{trace.stopped} at step {trace.steps} of {self.steps}"
@@ -167,9 +169,6 @@ class TrainMethod:
         except Diverged:
             self._keep_training(monitor.trace, memory)
             raise
-        if not monitor.trace.stopped:
-            # A stop asked for within the last call comes too late to cut training short, not too late to be obeyed.
-            monitor.trace.stopped = self.stop.reason
         self._keep_training(monitor.trace, memory)
         return monitor.trace
 
