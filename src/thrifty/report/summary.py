@@ -66,7 +66,8 @@ def summary(record: dict[str, Any], path: str, width: int, everything: bool = Fa
     parts: list[RenderableType] = [Text(""), title]
     if record["status"] != "ok":
         parts.append(Text(f"{record['status']}: {record['reason']}", style="bold red"))
-    parts.append(table)
+    if table.row_count:
+        parts.append(table)
     parts += [Text(line, style="dim") for line in unmeasured if not wide]
     parts += [Text(f"! {flag}: {FLAGS.get(flag, 'see the record')}", style="yellow") for flag in record["flags"]]
     parts.append(Text(""))
