@@ -45,7 +45,7 @@ def test_a_claimed_directory_holds_a_running_record_and_its_configuration(store:
     own = claim(store / "runs")
     assert own.path.name == own.record["id"]
     assert own.path.name.split("-", 1)[1] == f"tabular-mlp-nano-train-{own.record['config_hash'][:12]}"
-    assert {one.name for one in own.path.iterdir()} == {"result.json", "config.yaml", "overrides.yaml", ".lock"}
+    assert {one.name for one in own.path.iterdir()} == {"result.json", "config.yaml", "overrides.yaml", ".lock", ".reserve"}
     assert [one.name for one in (store / "runs").iterdir()] == [own.path.name]
     record = read_record(own.path)
     assert (record["status"], record["attempt"]["pid"]) == ("running", os.getpid())
@@ -84,6 +84,7 @@ def test_finish_writes_the_whole_record(store: Path) -> None:
     record = read_record(own.path)
     assert (record["status"], record["reason"], record["metrics"]["train/steps"]["value"]) == ("ok", None, None)
     assert record["finished"] >= record["started"]
+    assert not (own.path / ".reserve").exists()
 
 
 def test_finish_leaves_a_directory_that_another_attempt_has_taken_over(store: Path) -> None:

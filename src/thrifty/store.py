@@ -24,6 +24,9 @@ from thrifty.record import config_hash, now, to_json
 RESULT = "result.json"
 LOCK = ".lock"
 """Held by the process of a run until its record is finished; free as soon as the process is gone, however it went."""
+RESERVE = ".reserve"
+"""Space kept for the last record, so that a disk that fills up during a run does not keep the run from saying so."""
+_RESERVED_BYTES = 2**17
 _READER_SECONDS = 5.0
 """How long to wait for a lock that should be free: a reader may just be trying it."""
 
@@ -57,6 +60,7 @@ class RunDirectory:
         try:
             temporary.mkdir(parents=True)
             lock.acquire(blocking=False)
+            write_atomically(temporary / RESERVE, bytes(_RESERVED_BYTES))
             write_atomically(temporary / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
             write_atomically(temporary / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(record["overrides"])))
             while True:
@@ -105,6 +109,7 @@ class RunDirectory:
             if current["attempt"]["token"] != self.record["attempt"]["token"]:
                 raise BadData(f"{self.path}: another attempt has taken this directory over; its record was left as it is")
             self.record.update(status=status, reason=reason, finished=now())
+            (self.path / RESERVE).unlink(missing_ok=True)
             write_atomically(self.path / RESULT, to_json(self.record))
         except OSError as error:
             raise BadData(f"{self.path}: the record cannot be written ({error.strerror}); free some space") from error
