@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +13,8 @@ from typing import NoReturn
 
 from thrifty.errors import BadConfiguration, ThriftyError, nearest
 
+STOPPED = (130, 143)
+"""Exit codes of a run that was asked to stop: no error."""
 _HYDRA_FLAGS = ("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc", "--hydra-help", "--package", "-p", "--resolve",
                 "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--experimental-rerun")  # fmt: skip
 
@@ -27,6 +31,10 @@ def main() -> None:
 
 def _leave(command: Callable[[], int]) -> NoReturn:
     """Run a command and end the process with its exit code; an error is one line on stderr."""
+    logging.raiseExceptions = False  # a library's log that cannot be written, on a full disk, is no traceback on the terminal
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what a terminal cannot show must not end the command
     try:
         code = command()
         sys.stdout.flush()
@@ -83,6 +91,8 @@ def _one_experiment(overrides: list[str]) -> int:
     outcome = run_experiment(config, overrides, Path(config.store) / "runs", Console(stderr=True))
     if outcome.message is not None:
         sys.stderr.write(f"error: {outcome.message}\n")
+    elif outcome.record is not None and outcome.exit_code not in (0, *STOPPED):
+        sys.stderr.write(f"error: {outcome.record['reason']}\n")
     if outcome.record is not None:
         from thrifty.report.summary import summary
         from thrifty.report.terminal import output_console
