@@ -162,7 +162,7 @@ def test_a_record_is_read_as_it_stands_where_it_ends_while_being_read(store: Pat
 
 def test_a_directory_is_held_until_its_record_is_finished(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("thrifty.store._READER_SECONDS", 0.05)
-    open_before = len(os.listdir("/dev/fd"))
+    open_before = len(list(Path("/dev/fd").iterdir()))
     own = claim(store / "runs")
     with pytest.raises(BadData, match="still running holds it"):
         RunDirectory.take_over(own.path)
@@ -170,20 +170,20 @@ def test_a_directory_is_held_until_its_record_is_finished(store: Path, monkeypat
     own.finish("ok", None)
     RunDirectory.take_over(own.path).finish("error", "found later")
     assert read_record(own.path)["reason"] == "found later"
-    assert len(os.listdir("/dev/fd")) == open_before
+    assert len(list(Path("/dev/fd").iterdir())) == open_before
 
 
 def test_a_directory_without_a_record_cannot_be_taken_over(store: Path) -> None:
     own = claim(store / "runs")
     own.finish("ok", None)
     (own.path / "result.json").unlink()
-    open_before = len(os.listdir("/dev/fd"))
+    open_before = len(list(Path("/dev/fd").iterdir()))
     with pytest.raises(BadData, match="cannot be read"):
         RunDirectory.take_over(own.path)
     with pytest.raises(BadData, match="cannot be read"):
         RunDirectory.take_over(store / "not there")
     assert not (store / "not there").exists()
-    assert len(os.listdir("/dev/fd")) == open_before
+    assert len(list(Path("/dev/fd").iterdir())) == open_before
 
 
 def test_runs_are_found_by_directory_id_or_a_unique_part(store: Path) -> None:
@@ -250,7 +250,9 @@ def test_a_disk_that_fills_up_between_claim_and_configuration_leaves_no_half_run
     assert list((store / "runs").iterdir()) == []
 
 
-def test_a_disk_that_fills_up_at_the_end_leaves_a_record_that_reads_as_killed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_at_the_end_leaves_a_record_that_reads_as_killed(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = claim(store / "runs")
 
     def full(path: Path, content: str) -> None:
