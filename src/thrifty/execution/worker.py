@@ -67,7 +67,9 @@ def work(connection: Connection, job: Job) -> None:
         code = error.exit_code
     except Exception as error:  # noqa: BLE001 - told to the user, with the traceback for whoever asks for it
         code = OutOfMemory.exit_code if _out_of_memory(error) else 1
-        emit(Refused(f"{type(error).__name__}: {_first_line(error)}; THRIFTY_DEBUG=1 shows where", code, traceback.format_exc()))
+        emit(
+            Refused(f"{type(error).__name__}: {_first_line(error)}; THRIFTY_DEBUG=1 shows where", code, traceback.format_exc())
+        )
     with contextlib.suppress(OSError):  # a full disk loses the log's end, not the exit code
         sys.stdout.flush()
         sys.stderr.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from typing import Any
@@ -13,20 +14,35 @@ from thrifty.report.terminal import output_console
 
 def list_runs(options: argparse.Namespace) -> int:
     """A table of the runs, or with --json a record a line."""
-    from thrifty.report.listing import comparison_table, matches
+    from thrifty.report.listing import comparison_table, matches, split_filter, value_at
     from thrifty.store import read_record, run_directories
 
+    if options.last is not None and options.last < 1:
+        raise BadConfiguration(f"--last {options.last}: must be at least 1, a number of runs")
+    keys = {split_filter(one)[0] for one in options.filters}
     records: list[dict[str, Any]] = []
+    read = 0
     for directory in run_directories(options.store):
         try:
             record = read_record(directory)
         except BadData as error:
             sys.stderr.write(f"left out: {error}\n")
             continue
+        read += 1
+        for key in list(keys):
+            with contextlib.suppress(KeyError, TypeError):
+                value_at(record, key)
+                keys.discard(key)
         if matches(record, options.filters):
             records.append(record)
+    if keys and read:
+        from thrifty.config.table import all_keys
+        from thrifty.errors import nearest
+
+        names = [*(key.name for key in all_keys()), "status", "id"]
+        raise BadConfiguration(f"{min(keys)}: no run has such a key or metric{nearest(min(keys), names)}; see `thrifty keys`")
     if options.last is not None:
-        records = records[-options.last :] if options.last > 0 else []
+        records = records[-options.last :]
     if options.json:
         for record in records:
             print(json.dumps(record))

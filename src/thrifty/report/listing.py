@@ -35,18 +35,34 @@ def matches(record: dict[str, Any], filters: Sequence[str]) -> bool:
     Raises:
         BadConfiguration: a filter that is not key=value.
     """
-    for text in filters:
-        key, equals, wanted = text.partition("=")
-        if not equals:
-            raise BadConfiguration(f"{text}: is not a filter; write key=value, such as optimizer=adam or status=ok")
+    for key, wanted in map(split_filter, filters):
         try:
             value = value_at(record, key)
         except (KeyError, TypeError):
             return False
-        given = [str(one) for one in value] if isinstance(value, list) else [str(value)]
+        given = [_as_written(one) for one in value] if isinstance(value, list) else [_as_written(value)]
         if not any(one in given or _same_number(one, value) for one in wanted.split(",")):
             return False
     return True
+
+
+def split_filter(text: str) -> tuple[str, str]:
+    """Key and value of a filter.
+
+    Raises:
+        BadConfiguration: it is not key=value.
+    """
+    key, equals, wanted = text.partition("=")
+    if not equals:
+        raise BadConfiguration(f"{text}: is not a filter; write key=value, such as optimizer=adam or status=ok")
+    return key, wanted
+
+
+def _as_written(value: Any) -> str:
+    """A value as it is written on the command line: null, true and false as Hydra has them."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _same_number(text: str, value: Any) -> bool:
