@@ -169,6 +169,9 @@ class TrainMethod:
         except Diverged:
             self._keep_training(monitor.trace, memory)
             raise
+        except SystemExit:  # Lightning's answer to a SIGTERM that came just before the monitor took the signals back
+            if self.stop.reason is None:
+                raise
         self._keep_training(monitor.trace, memory)
         return monitor.trace
 
