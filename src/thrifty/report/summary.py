@@ -71,12 +71,13 @@ def summary(record: dict[str, Any], path: str, width: int, everything: bool = Fa
     parts += [Text(line, style="dim") for line in unmeasured if not wide]
     parts += [Text(f"! {flag}: {FLAGS.get(flag, 'see the record')}", style="yellow") for flag in record["flags"]]
     parts.append(Text(""))
-    parts.append(Text(f"record  {path}", overflow="fold"))
-    parts.append(Text(f"again   {record['command']}", overflow="fold"))
+    whole: dict[str, Any] = {"no_wrap": True, "overflow": "ignore"}  # never folded: what is copied must be one line
+    parts.append(Text(f"record  {path}", **whole))
+    parts.append(Text(f"again   {record['command']}", **whole))
     advice = next_steps(record)
     if advice:
         parts.append(Text("\nWhat to try next", style="bold"))
-        parts += [Text.assemble("  ", (command, "cyan"), f"\n      {why}") for command, why in advice]
+        parts += [Text.assemble("  ", (command, "cyan"), f"\n      {why}", **whole) for command, why in advice]
     return Group(*parts)
 
 
