@@ -44,6 +44,7 @@ class WandbSink:
     def _start(self, event: Started) -> None:
         # Artifacts are staged here; under $HOME they would be lost to a later `wandb sync` from another machine.
         os.environ["WANDB_DATA_DIR"] = str(Path(event.path, "wandb").resolve())
+        os.environ.setdefault("WANDB_CACHE_DIR", os.environ["WANDB_DATA_DIR"])  # its service's own log lies there
         import wandb
 
         config = event.config
