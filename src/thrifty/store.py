@@ -27,6 +27,9 @@ LOCK = ".lock"
 RESERVE = ".reserve"
 """Space kept for the last record, so that a disk that fills up during a run does not keep the run from saying so."""
 _RESERVED_BYTES = 2**17
+_FIELDS = {"id": str, "status": str, "config": dict, "config_hash": str, "overrides": list, "command": str, "attempt": dict,
+           "environment": dict, "data": dict, "metrics": dict, "flags": list}  # fmt: skip
+"""What a record must have to be read, and of which type."""
 _READER_SECONDS = 5.0
 """How long to wait for a lock that should be free: a reader may just be trying it."""
 
@@ -158,16 +161,16 @@ def read_record(directory: Path) -> dict[str, Any]:
         BadData: not a run, altered, or of another configuration.
     """
     record = read_json(directory / RESULT)
-    try:
-        config, given = record["config"], record["config_hash"]
-        attempt, _ = record["attempt"], (record["status"], record["id"], record["metrics"])
-    except KeyError as error:
-        raise BadData(f"{directory / RESULT}: has no {error}; it is not a record of ours, or was altered") from error
+    for name, kind in _FIELDS.items():
+        if not isinstance(record.get(name), kind):
+            what = f"its {name} is {record[name]!r:.40}" if name in record else f"has no '{name}'"
+            raise BadData(f"{directory / RESULT}: {what}; it is not a record of ours, or was altered")
+    config, given, attempt = record["config"], record["config_hash"], record["attempt"]
     if config_hash(config) != given:
         raise BadData(
             f"{directory / RESULT}: its configuration is not the one it was written with (hash {given[:12]}); run it again"
         )
-    if record["status"] == "running" and attempt["host"] == platform.node() and _let_go(directory):
+    if record["status"] == "running" and attempt.get("host") == platform.node() and _let_go(directory):
         record = read_json(directory / RESULT)  # its last word comes before it lets go, and may have come since
         if record["status"] == "running":
             record.update(status="killed", reason="the process is gone and left no record")
