@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -38,7 +39,7 @@ def _leave(command: Callable[[], int]) -> NoReturn:
         sys.stdout.flush()
     except ThriftyError as error:
         if os.environ.get("THRIFTY_DEBUG") == "1":
-            raise
+            traceback.print_exc()
         sys.stderr.write(f"error: {error}\n")
         code = error.exit_code
     except BrokenPipeError:  # `thrifty list | head`
