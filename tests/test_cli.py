@@ -14,14 +14,23 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import QUIET, Cli, FinishedRun
 
+from conftest import QUIET, Cli, FinishedRun
 from thrifty import __version__
 from thrifty.cli import run_command, thrifty_command
 from thrifty.config.registry import CHOICES
 from thrifty.errors import BadConfiguration
 
-FILES = {"result.json", "config.yaml", "overrides.yaml", "samples.json", "history.csv", "model.safetensors", "model.json", "run.log"}
+FILES = {
+    "result.json",
+    "config.yaml",
+    "overrides.yaml",
+    "samples.json",
+    "history.csv",
+    "model.safetensors",
+    "model.json",
+    "run.log",
+}
 FIELDS = ["schema", "id", "status", "reason", "config", "overrides", "command", "config_hash", "attempt", "environment",
           "started", "finished", "seed", "parents", "data", "metrics", "flags"]  # fmt: skip
 HIDDEN = {".lock"}
@@ -66,7 +75,20 @@ def test_the_record_has_the_fields_of_the_contract(run: FinishedRun) -> None:
     assert list(record) == FIELDS
     assert (record["schema"], record["status"], record["reason"], record["seed"], record["parents"]) == (1, "ok", None, 0, [])
     assert set(record["attempt"]) == {"token", "host", "pid"}
-    wanted = {"host", "platform", "cpu", "cores", "memory_mib", "gpu", "driver", "python", "versions", "commit", "dirty", "threads"}
+    wanted = {
+        "host",
+        "platform",
+        "cpu",
+        "cores",
+        "memory_mib",
+        "gpu",
+        "driver",
+        "python",
+        "versions",
+        "commit",
+        "dirty",
+        "threads",
+    }
     assert wanted <= set(record["environment"])
     stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
     assert re.fullmatch(stamp, record["started"])
@@ -129,7 +151,9 @@ def test_list_has_a_line_for_a_run_and_filters_by_any_key(run: FinishedRun, caps
     assert len(listed("task=tabular,text", "seed=3,4")) == 0
 
 
-def test_list_shows_the_latest_and_whole_records(text_run: FinishedRun, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_the_latest_and_whole_records(
+    text_run: FinishedRun, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = []
     for number in range(3):
         copy = text_run.copied_to(store)
@@ -243,7 +267,7 @@ def test_keys_prints_every_key_or_those_of_a_name(capsys: pytest.CaptureFixture[
     assert all("optimizer" in name for name in part)
     assert "optimizer.momentum" in printed("optimizer=sgd")
     assert "optimizer.momentum" not in printed("optimizer=adam")
-    with pytest.raises(BadConfiguration, match="optimizer.lrr: no key.*'optimizer.lr'"):
+    with pytest.raises(BadConfiguration, match=r"optimizer.lrr: no key.*'optimizer.lr'"):
         thrifty_command(["keys", "optimizer.lrr"])
 
 
@@ -303,7 +327,12 @@ def test_bash_completes_keys_and_choices(cli: Cli, typed: str, offered: set[str]
     (cli.home / "python").chmod(0o755)
     path = f"{cli.home}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "--norc", "-c", script], cwd=cli.cwd, env=cli.environment(PATH=path), capture_output=True, text=True, timeout=60
+        ["bash", "--norc", "-c", script],
+        cwd=cli.cwd,
+        env=cli.environment(PATH=path),
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert set(done.stdout.split()) == offered, done.stderr
     assert [one.name for one in cli.cwd.iterdir()] == ["run.py"]
