@@ -25,6 +25,8 @@ from thrifty.record import new_record
 from thrifty.store import RunDirectory
 
 _VMSTAT = Path("/proc/vmstat")
+_LONGEST_SOCKET_NAME = 104
+"""Bytes, of the systems we know the fewest."""
 
 
 @dataclass(frozen=True)
@@ -40,30 +42,33 @@ class Outcome:
 
 
 def _context() -> Any:
-    """A fork server that holds the imports where there are fork servers, else fresh interpreters."""
+    """A fork server that holds the imports where there can be one, else fresh interpreters."""
     # Threads that wait must not spin: beside any other load, a thread spinning for one that is off its core makes small
     # operations tens of times slower. Read when the worker's OpenMP is loaded, so it is set before the worker exists.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if not _fork_server_fits():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["thrifty.execution.preload"])
     return context
 
 
+def _fork_server_fits() -> bool:
+    """Whether there are fork servers here, and room for the name of the socket they listen at, in the temporary directory."""
+    longest = len(os.fsencode(tempfile.gettempdir())) + len("/pymp-12345678/listener-12345678")
+    return "forkserver" in multiprocessing.get_all_start_methods() and longest < _LONGEST_SOCKET_NAME
+
+
 def warm_up() -> None:
     """Start the fork server's imports; returns at once."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if not _fork_server_fits():
         return
     _context()
     from multiprocessing import forkserver
 
     # Ctrl-C reaches every process of the terminal. The fork server ignores it from its first moment: it ends with us.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with _without_interrupts():
         forkserver.ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[[Event], None]) -> Outcome:
@@ -84,25 +89,25 @@ def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[
     receiver, sender = context.Pipe(duplex=False)
     process: BaseProcess = context.Process(target=work, args=(sender, job))
     try:
-        with receiver, _forwarding(process):
+        with receiver, _forwarding(process):  # until the record is written, whoever writes it
             with sender:
                 refused = _start(process)
             last, started = (refused, None) if refused else _listen(receiver, process, handle)
-        if isinstance(last, Finished):
-            return Outcome(last.exit_code, Path(last.path), last.record, None)
-        if isinstance(last, Refused):
-            if os.environ.get("THRIFTY_DEBUG") == "1" and last.details:
-                sys.stderr.write(last.details)
-            if started is None and last.exit_code != OutOfMemory.exit_code:
-                return Outcome(last.exit_code, None, None, last.message)
-            code, reason = last.exit_code, last.message
-            status = "oom" if code == OutOfMemory.exit_code else "error"
-        else:
-            code = OutOfMemory.exit_code
-            status, reason = _cause_of_death(process.exitcode or 0, _kernel_kills() > kills_before)
-        finished = _bury(status, reason, code, started, job, config)
-        handle(finished)
-        return Outcome(code, Path(finished.path), finished.record, None)
+            if isinstance(last, Finished):
+                return Outcome(last.exit_code, Path(last.path), last.record, None)
+            if isinstance(last, Refused):
+                if os.environ.get("THRIFTY_DEBUG") == "1" and last.details:
+                    sys.stderr.write(last.details)
+                if started is None and last.exit_code != OutOfMemory.exit_code:
+                    return Outcome(last.exit_code, None, None, last.message)
+                code, reason = last.exit_code, last.message
+                status = "oom" if code == OutOfMemory.exit_code else "error"
+            else:
+                code = OutOfMemory.exit_code
+                status, reason = _cause_of_death(process.exitcode or 0, _kernel_kills() > kills_before)
+            finished = _bury(status, reason, code, started, job, config)
+            handle(finished)
+            return Outcome(code, Path(finished.path), finished.record, None)
     finally:
         Path(log).unlink(missing_ok=True)
 
@@ -111,13 +116,25 @@ def _start(process: BaseProcess) -> Refused | None:
     """Start the worker, which waits for the fork server's imports; returns why there is none."""
     warm_up()
     try:
-        process.start()
+        # A spawned interpreter inherits that Ctrl-C is ignored until it is a worker; the fork server does so by itself.
+        with contextlib.nullcontext() if _fork_server_fits() else _without_interrupts():
+            process.start()
     except (EOFError, ConnectionError):
         return Refused(
             "no worker could be started: its imports failed, as a rule for want of memory; give it more, or run less beside it",
             OutOfMemory.exit_code,
         )
     return None
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Within it SIGINT is ignored, by the processes started there as well."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _listen(receiver: Connection, process: BaseProcess, handle: Callable[[Event], None]) -> tuple[Event | None, Started | None]:
