@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import signal
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache
 from multiprocessing import get_context
@@ -46,7 +45,7 @@ def test_a_claimed_directory_holds_a_running_record_and_its_configuration(store:
     own = claim(store / "runs")
     assert own.path.name == own.record["id"]
     assert own.path.name.split("-", 1)[1] == f"tabular-mlp-nano-train-{own.record['config_hash'][:12]}"
-    assert {one.name for one in own.path.iterdir()} == {"result.json", "config.yaml", "overrides.yaml"}
+    assert {one.name for one in own.path.iterdir()} == {"result.json", "config.yaml", "overrides.yaml", ".lock", ".reserve"}
     assert [one.name for one in (store / "runs").iterdir()] == [own.path.name]
     record = read_record(own.path)
     assert (record["status"], record["attempt"]["pid"]) == ("running", os.getpid())
@@ -85,6 +84,7 @@ def test_finish_writes_the_whole_record(store: Path) -> None:
     record = read_record(own.path)
     assert (record["status"], record["reason"], record["metrics"]["train/steps"]["value"]) == ("ok", None, None)
     assert record["finished"] >= record["started"]
+    assert not (own.path / ".reserve").exists()
 
 
 def test_finish_leaves_a_directory_that_another_attempt_has_taken_over(store: Path) -> None:
@@ -126,17 +126,64 @@ def test_a_file_that_is_no_record_is_refused(store: Path, text: str | None, says
         read_record(own.path)
 
 
+def claim_and_die(parent: Path) -> None:
+    claim(parent)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_a_running_record_whose_process_is_gone_reads_as_killed(store: Path) -> None:
-    own = claim(store / "runs")
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    attempt = own.record["attempt"]
-    edit(own.path, attempt={**attempt, "pid": gone.pid})
-    assert read_record(own.path)["status"] == "killed"
-    assert "gone" in read_record(own.path)["reason"]
+    process = get_context("spawn").Process(target=claim_and_die, args=(store / "runs",))
+    process.start()
+    process.join()
+    (run,) = run_directories(store)
+    record = read_record(run)
+    assert (process.exitcode, record["status"]) == (-signal.SIGKILL, "killed")
+    assert "gone" in record["reason"]
+    # Its process id, given to another process since, does not bring it back to life.
+    attempt = json.loads((run / "result.json").read_text())["attempt"]
+    edit(run, attempt={**attempt, "pid": os.getpid()})
+    assert read_record(run)["status"] == "killed"
     # Of a process on another machine nothing can be told.
-    edit(own.path, attempt={**attempt, "pid": gone.pid, "host": "another-machine"})
+    edit(run, attempt={**attempt, "host": "another-machine"})
+    assert read_record(run)["status"] == "running"
+
+
+def test_a_record_is_read_as_it_stands_where_it_ends_while_being_read(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = claim(store / "runs")
+
+    def ends_meanwhile(config: dict[str, Any]) -> str:
+        if own.record["status"] == "running":
+            own.finish("ok", None)
+        return str(own.record["config_hash"])
+
+    monkeypatch.setattr("thrifty.store.config_hash", ends_meanwhile)
+    assert read_record(own.path)["status"] == "ok"
+
+
+def test_a_directory_is_held_until_its_record_is_finished(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thrifty.store._READER_SECONDS", 0.05)
+    open_before = len(list(Path("/dev/fd").iterdir()))
+    own = claim(store / "runs")
+    with pytest.raises(BadData, match="still running holds it"):
+        RunDirectory.take_over(own.path)
     assert read_record(own.path)["status"] == "running"
+    own.finish("ok", None)
+    RunDirectory.take_over(own.path).finish("error", "found later")
+    assert read_record(own.path)["reason"] == "found later"
+    assert len(list(Path("/dev/fd").iterdir())) == open_before
+
+
+def test_a_directory_without_a_record_cannot_be_taken_over(store: Path) -> None:
+    own = claim(store / "runs")
+    own.finish("ok", None)
+    (own.path / "result.json").unlink()
+    open_before = len(list(Path("/dev/fd").iterdir()))
+    with pytest.raises(BadData, match="cannot be read"):
+        RunDirectory.take_over(own.path)
+    with pytest.raises(BadData, match="cannot be read"):
+        RunDirectory.take_over(store / "not there")
+    assert not (store / "not there").exists()
+    assert len(list(Path("/dev/fd").iterdir())) == open_before
 
 
 def test_runs_are_found_by_directory_id_or_a_unique_part(store: Path) -> None:
@@ -203,7 +250,9 @@ def test_a_disk_that_fills_up_between_claim_and_configuration_leaves_no_half_run
     assert list((store / "runs").iterdir()) == []
 
 
-def test_a_disk_that_fills_up_at_the_end_leaves_the_running_record(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_at_the_end_leaves_a_record_that_reads_as_killed(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = claim(store / "runs")
 
     def full(path: Path, content: str) -> None:
@@ -212,7 +261,8 @@ def test_a_disk_that_fills_up_at_the_end_leaves_the_running_record(store: Path, 
     monkeypatch.setattr("thrifty.store.write_atomically", full)
     with pytest.raises(BadData, match="No space left on device"):
         own.finish("ok", None)
-    assert read_record(own.path)["status"] == "running"
+    assert read_record(own.path)["status"] == "killed"
+    assert json.loads((own.path / "result.json").read_text())["status"] == "running"
 
 
 def test_room_is_looked_for_where_the_store_will_be(tmp_path: Path) -> None:

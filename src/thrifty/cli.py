@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import io
+import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from thrifty.errors import BadConfiguration, ThriftyError, nearest
 
-_HYDRA_FLAGS = ("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc", "--hydra-help", "--package", "-p", "--resolve",
-                "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--experimental-rerun")  # fmt: skip
+STOPPED = (130, 143)
+"""Exit codes of a run that was asked to stop: no error."""
 
 
 def run() -> None:
@@ -27,12 +30,16 @@ def main() -> None:
 
 def _leave(command: Callable[[], int]) -> NoReturn:
     """Run a command and end the process with its exit code; an error is one line on stderr."""
+    logging.raiseExceptions = False  # a library's log that cannot be written, on a full disk, is no traceback on the terminal
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what a terminal cannot show must not end the command
     try:
         code = command()
         sys.stdout.flush()
     except ThriftyError as error:
         if os.environ.get("THRIFTY_DEBUG") == "1":
-            raise
+            traceback.print_exc()
         sys.stderr.write(f"error: {error}\n")
         code = error.exit_code
     except BrokenPipeError:  # `thrifty list | head`
@@ -46,31 +53,51 @@ def _leave(command: Callable[[], int]) -> NoReturn:
 
 def run_command(arguments: Sequence[str]) -> int:
     """One experiment or a grid; returns the exit code."""
-    flags = [one.split("=")[0] for one in arguments if one.startswith("-")]
-    overrides = [one for one in arguments if not one.startswith("-")]
-    if "--help" in flags or "-h" in flags:
+    options, unknown = _run_parser().parse_known_intermixed_args(arguments)
+    overrides: list[str] = options.overrides
+    if options.help:
         from thrifty.report.help import run_help
 
         print(run_help(), end="")
         return 0
-    if "--version" in flags:
+    if options.version:
         from thrifty import __version__
 
         print(__version__)
         return 0
-    if any(flag in _HYDRA_FLAGS for flag in flags):
-        return _through_hydra(arguments)
-    for flag in flags:
-        if flag not in ("-m", "--multirun"):
-            known = ("--help", "--multirun", "--version", *_HYDRA_FLAGS)
-            raise BadConfiguration(
-                f"{flag}: there is no such flag{nearest(flag, known)}; settings are written key=value, see --help"
-            )
-    if not flags:
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        known = ["--" + name.replace("_", "-") for name in vars(options) if name != "overrides"]
+        raise BadConfiguration(
+            f"{flag}: there is no such flag{nearest(flag, known)}; settings are written key=value, see --help"
+        )
+    if options.cfg or options.info or options.shell_completion or options.hydra_help:
+        return _ask_hydra(options, overrides)
+    if options.package or options.resolve:
+        raise BadConfiguration("--package and --resolve say what --cfg prints; add --cfg job")
+    if not options.multirun:
         return _one_experiment(overrides)
     if any(one.lstrip("+~").startswith("hydra") for one in overrides):
-        return _through_hydra(arguments)
+        return _sweep_by_hydra(overrides)
     return _grid(overrides)
+
+
+def _run_parser() -> _Parser:
+    """The flags of `python run.py`: those of Hydra that mean something here, under Hydra's names."""
+    parser = _Parser(prog="python run.py", add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("--package", "-p")
+    parser.add_argument("--resolve", action="store_true")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--multirun", "-m", action="store_true")
+    one.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
+    topics = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+    one.add_argument("--info", "-i", nargs="?", const="all", choices=topics)
+    one.add_argument("--shell-completion", "-sc", action="store_true")
+    one.add_argument("--hydra-help", action="store_true")
+    return parser
 
 
 def _one_experiment(overrides: list[str]) -> int:
@@ -83,6 +110,8 @@ def _one_experiment(overrides: list[str]) -> int:
     outcome = run_experiment(config, overrides, Path(config.store) / "runs", Console(stderr=True))
     if outcome.message is not None:
         sys.stderr.write(f"error: {outcome.message}\n")
+    elif outcome.record is not None and outcome.exit_code not in (0, *STOPPED):
+        sys.stderr.write(f"error: {outcome.record['reason']}\n")
     if outcome.record is not None:
         from thrifty.report.summary import summary
         from thrifty.report.terminal import output_console, show
@@ -112,12 +141,33 @@ def _grid(overrides: list[str]) -> int:
     return result.exit_code
 
 
-def _through_hydra(arguments: Sequence[str]) -> int:
-    """What Hydra itself answers: --cfg, --info, completion; and -m with another sweeper or launcher than ours."""
+def _ask_hydra(options: argparse.Namespace, overrides: list[str]) -> int:
+    """What Hydra itself answers, and runs nothing: --cfg, --info, --hydra-help, completion."""
+    from thrifty.config.compose import compose
+    from thrifty.config.hydra_main import hydra_main
+
+    if options.cfg or options.info:
+        compose(overrides)  # what would be refused is refused in our words
+    valued = [(name, getattr(options, name)) for name in ("cfg", "package", "info") if getattr(options, name)]
+    flags = [part for name, value in valued for part in (f"--{name}", value)]
+    names = ("resolve", "shell_completion", "hydra_help")
+    flags += ["--" + name.replace("_", "-") for name in names if getattr(options, name)]
+    hydra_main([*flags, *overrides], lambda _: None)
+    return 0
+
+
+def _sweep_by_hydra(overrides: list[str]) -> int:
+    """-m with another sweeper or launcher than ours."""
+    import tempfile
+
     from thrifty.config.hydra_main import hydra_main
 
     codes: list[int] = []
-    hydra_main(arguments, lambda overrides: codes.append(_one_experiment(overrides)))
+    with tempfile.TemporaryDirectory(prefix="thrifty-") as scratch:
+        # Sweepers of Hydra's write what they did into their own directory; ours holds records only.
+        given = any(one.startswith("hydra.sweep.dir=") for one in overrides)
+        elsewhere = [] if given else [f"hydra.sweep.dir={scratch}"]
+        hydra_main(["--multirun", *overrides, *elsewhere], lambda one: codes.append(_one_experiment(one)))
     return next((code for code in codes if code), 0)
 
 

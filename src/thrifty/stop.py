@@ -21,10 +21,11 @@ def status_of(reason: str) -> str:
 
 
 class StopRequest:
-    """Remembers the first SIGINT or SIGTERM; raises `Stopped` at once, unless work is going on that looks for itself."""
+    """Remembers the first SIGINT or SIGTERM, for whoever looks; raises `Stopped` only where that does no harm."""
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self._prompt = False
         self._deferred = 0
 
     def install(self) -> None:
@@ -33,8 +34,23 @@ class StopRequest:
             signal.signal(one, self._receive)
 
     @contextlib.contextmanager
+    def prompt(self) -> Iterator[None]:
+        """Within it a signal, also one that came before, ends the work at once.
+
+        Raises:
+            Stopped: from wherever the work stands.
+        """
+        self._prompt = True
+        try:
+            if self.reason is not None:
+                raise Stopped(self.reason)
+            yield
+        finally:
+            self._prompt = False
+
+    @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Within it a signal is only remembered."""
+        """Within it, inside `prompt`, a signal is only remembered: the work looks for itself."""
         self._deferred += 1
         try:
             yield
@@ -44,5 +60,5 @@ class StopRequest:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         first = self.reason is None
         self.reason = self.reason or REASONS[signal.Signals(number)]
-        if first and not self._deferred:
+        if first and self._prompt and not self._deferred:
             raise Stopped(self.reason)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from thrifty.atomic import sync_directory, write_atomically
@@ -21,6 +22,16 @@ from thrifty.errors import BadConfiguration, BadData, nearest
 from thrifty.record import config_hash, now, to_json
 
 RESULT = "result.json"
+LOCK = ".lock"
+"""Held by the process of a run until its record is finished; free as soon as the process is gone, however it went."""
+RESERVE = ".reserve"
+"""Space kept for the last record, so that a disk that fills up during a run does not keep the run from saying so."""
+_RESERVED_BYTES = 2**17
+_FIELDS = {"id": str, "status": str, "config": dict, "config_hash": str, "overrides": list, "command": str, "attempt": dict,
+           "environment": dict, "data": dict, "metrics": dict, "flags": list}  # fmt: skip
+"""What a record must have to be read, and of which type."""
+_READER_SECONDS = 5.0
+"""How long to wait for a lock that should be free: a reader may just be trying it."""
 
 
 def utc_stamp() -> str:
@@ -30,10 +41,11 @@ def utc_stamp() -> str:
 
 @dataclass
 class RunDirectory:
-    """A directory this attempt owns until its record is finished."""
+    """A directory this attempt owns, and holds locked, until its record is finished."""
 
     path: Path
     record: dict[str, Any]
+    lock: FileLock
 
     @classmethod
     def claim(cls, parent: Path, record: dict[str, Any]) -> RunDirectory:
@@ -47,8 +59,11 @@ class RunDirectory:
         config = record["config"]
         parts = (config["task"]["name"], config["architecture"]["name"], config["model"], config["method"]["name"])
         temporary = parent / f".claim-{secrets.token_hex(6)}"
+        lock = _lock(temporary)
         try:
             temporary.mkdir(parents=True)
+            lock.acquire(blocking=False)
+            write_atomically(temporary / RESERVE, bytes(_RESERVED_BYTES))
             write_atomically(temporary / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
             write_atomically(temporary / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(record["overrides"])))
             while True:
@@ -62,26 +77,47 @@ class RunDirectory:
                         raise
             sync_directory(parent)
         except OSError as error:
+            lock.release()
             shutil.rmtree(temporary, ignore_errors=True)
             raise BadData(
                 f"store={parent}: cannot be written ({error.strerror}); free some space or give another store=DIR"
             ) from error
-        return cls(parent / record["id"], record)
+        return cls(parent / record["id"], record, lock)
+
+    @classmethod
+    def take_over(cls, path: Path) -> RunDirectory:
+        """The directory of a process that is gone, to finish the record it could not.
+
+        Raises:
+            BadData: the process still holds it, or there is no record.
+        """
+        read_json(path / RESULT)  # before the lock, which would make a directory that is not there
+        lock = _lock(path)
+        try:
+            lock.acquire(timeout=_READER_SECONDS)
+        except Timeout as error:
+            raise BadData(f"{path}: a process that is still running holds it; end that process first") from error
+        except OSError as error:
+            raise BadData(f"{path}: cannot be written ({error.strerror}); its record was left as it is") from error
+        return cls(path, read_json(path / RESULT), lock)
 
     def finish(self, status: str, reason: str | None) -> None:
-        """Replace the running record by the whole one, unless another attempt has taken the directory over.
+        """Replace the running record by the whole one, unless another attempt has taken the directory over; let go of it.
 
         Raises:
             BadData: the directory is another attempt's, or cannot be written.
         """
-        current = read_json(self.path / RESULT)
-        if current["attempt"]["token"] != self.record["attempt"]["token"]:
-            raise BadData(f"{self.path}: another attempt has taken this directory over; its record was left as it is")
-        self.record.update(status=status, reason=reason, finished=now())
         try:
+            current = read_json(self.path / RESULT)
+            if current["attempt"]["token"] != self.record["attempt"]["token"]:
+                raise BadData(f"{self.path}: another attempt has taken this directory over; its record was left as it is")
+            self.record.update(status=status, reason=reason, finished=now())
+            (self.path / RESERVE).unlink(missing_ok=True)
             write_atomically(self.path / RESULT, to_json(self.record))
         except OSError as error:
             raise BadData(f"{self.path}: the record cannot be written ({error.strerror}); free some space") from error
+        finally:
+            self.lock.release()
 
 
 def room_for(parent: Path, needed_bytes: int) -> None:
@@ -119,34 +155,39 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_record(directory: Path) -> dict[str, Any]:
     """The record of a run, checked to be whole and about its own configuration.
 
-    A record still `running` whose process is gone from this machine reads as `killed`.
+    A record still `running` that no process of this machine holds reads as `killed`.
 
     Raises:
         BadData: not a run, altered, or of another configuration.
     """
     record = read_json(directory / RESULT)
-    try:
-        config, given = record["config"], record["config_hash"]
-        attempt, _ = record["attempt"], (record["status"], record["id"], record["metrics"])
-    except KeyError as error:
-        raise BadData(f"{directory / RESULT}: has no {error}; it is not a record of ours, or was altered") from error
+    for name, kind in _FIELDS.items():
+        if not isinstance(record.get(name), kind):
+            what = f"its {name} is {record[name]!r:.40}" if name in record else f"has no '{name}'"
+            raise BadData(f"{directory / RESULT}: {what}; it is not a record of ours, or was altered")
+    config, given, attempt = record["config"], record["config_hash"], record["attempt"]
     if config_hash(config) != given:
         raise BadData(
             f"{directory / RESULT}: its configuration is not the one it was written with (hash {given[:12]}); run it again"
         )
-    if record["status"] == "running" and attempt["host"] == platform.node() and not _alive(attempt["pid"]):
-        record.update(status="killed", reason="the process is gone and left no record")
+    if record["status"] == "running" and attempt.get("host") == platform.node() and _let_go(directory):
+        record = read_json(directory / RESULT)  # its last word comes before it lets go, and may have come since
+        if record["status"] == "running":
+            record.update(status="killed", reason="the process is gone and left no record")
     return record
 
 
-def _alive(pid: int) -> bool:
+def _lock(directory: Path) -> FileLock:
+    return FileLock(directory / LOCK, thread_local=False)  # the process's, whichever of its threads took it
+
+
+def _let_go(directory: Path) -> bool:
+    """Whether no process holds a run; not its process id, which another may have got. Where it cannot be told, one does."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        with _lock(directory).acquire(blocking=False):
+            return True
+    except (Timeout, OSError):
         return False
-    except PermissionError:
-        return True
-    return True
 
 
 def run_directories(store: Path) -> Iterator[Path]:

@@ -23,9 +23,11 @@ from thrifty.errors import OutOfMemory
 from thrifty.events import Event, Finished, Refused, Started
 from thrifty.execution import libraries
 from thrifty.record import new_record
-from thrifty.store import RESULT, RunDirectory, read_json
+from thrifty.store import LOCK, RunDirectory
 
 _VMSTAT = Path("/proc/vmstat")
+_LONGEST_SOCKET_NAME = 104
+"""Bytes, of the systems we know the fewest."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,30 @@ class Outcome:
 
 
 def _context() -> Any:
-    """A fork server that holds the imports where there are fork servers, else fresh interpreters."""
+    """A fork server that holds the imports where there can be one, else fresh interpreters."""
     libraries.prepare()  # read when the worker's libraries are loaded, so it is set before the worker exists
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if not _fork_server_fits():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["thrifty.execution.preload"])
     return context
 
 
+def _fork_server_fits() -> bool:
+    """Whether there are fork servers here, and room for the name of the socket they listen at, in the temporary directory."""
+    longest = len(os.fsencode(tempfile.gettempdir())) + len("/pymp-12345678/listener-12345678")
+    return "forkserver" in multiprocessing.get_all_start_methods() and longest < _LONGEST_SOCKET_NAME
+
+
 def warm_up() -> None:
     """Start the fork server's imports; returns at once."""
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        _context()
-        from multiprocessing import forkserver
+    if not _fork_server_fits():
+        return
+    _context()
+    from multiprocessing import forkserver
 
+    # Ctrl-C reaches every process of the terminal. The fork server ignores it from its first moment: it ends with us.
+    with _without_interrupts():
         forkserver.ensure_running()
 
 
@@ -77,22 +88,52 @@ def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[
     receiver, sender = context.Pipe(duplex=False)
     process: BaseProcess = context.Process(target=work, args=(sender, job))
     try:
-        process.start()
-        sender.close()
-        with _forwarding(process):
-            last, started = _listen(receiver, process, handle)
-        process.join()
-        if isinstance(last, Finished):
-            return Outcome(last.exit_code, Path(last.path), last.record, None)
-        if isinstance(last, Refused):
-            if os.environ.get("THRIFTY_DEBUG") == "1" and last.details:
-                sys.stderr.write(last.details)
-            return Outcome(last.exit_code, None, None, last.message)
-        finished = _bury(process.exitcode or 0, started, job, config, _kernel_kills() > kills_before)
-        handle(finished)
-        return Outcome(finished.exit_code, Path(finished.path), finished.record, None)
+        with receiver, _forwarding(process):  # until the record is written, whoever writes it
+            with sender:
+                refused = _start(process)
+            last, started = (refused, None) if refused else _listen(receiver, process, handle)
+            if isinstance(last, Finished):
+                return Outcome(last.exit_code, Path(last.path), last.record, None)
+            if isinstance(last, Refused):
+                if os.environ.get("THRIFTY_DEBUG") == "1" and last.details:
+                    sys.stderr.write(last.details)
+                if started is None and last.exit_code != OutOfMemory.exit_code:
+                    return Outcome(last.exit_code, None, None, last.message)
+                code, reason = last.exit_code, last.message
+                status = "oom" if code == OutOfMemory.exit_code else "error"
+            else:
+                code = OutOfMemory.exit_code
+                status, reason = _cause_of_death(process.exitcode or 0, _kernel_kills() > kills_before)
+            finished = _bury(status, reason, code, started, job, config)
+            handle(finished)
+            return Outcome(code, Path(finished.path), finished.record, None)
     finally:
         Path(log).unlink(missing_ok=True)
+
+
+def _start(process: BaseProcess) -> Refused | None:
+    """Start the worker, which waits for the fork server's imports; returns why there is none."""
+    warm_up()
+    try:
+        # A spawned interpreter inherits that Ctrl-C is ignored until it is a worker; the fork server does so by itself.
+        with contextlib.nullcontext() if _fork_server_fits() else _without_interrupts():
+            process.start()
+    except (EOFError, ConnectionError):
+        return Refused(
+            "no worker could be started: its imports failed, as a rule for want of memory; give it more, or run less beside it",
+            OutOfMemory.exit_code,
+        )
+    return None
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Within it SIGINT is ignored, by the processes started there as well."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _listen(receiver: Connection, process: BaseProcess, handle: Callable[[Event], None]) -> tuple[Event | None, Started | None]:
@@ -105,6 +146,7 @@ def _listen(receiver: Connection, process: BaseProcess, handle: Callable[[Event]
             try:
                 event = receiver.recv()
             except (EOFError, OSError):
+                process.join()
                 return last, started
             if isinstance(event, Started):
                 started = event
@@ -112,19 +154,25 @@ def _listen(receiver: Connection, process: BaseProcess, handle: Callable[[Event]
                 last = event
             handle(event)
         elif not receiver.poll():
+            process.join()
             return last, started
 
 
 @contextlib.contextmanager
 def _forwarding(process: BaseProcess) -> Iterator[None]:
-    """Give SIGINT and SIGTERM to the worker, which ends at a safe place; a third one kills it."""
+    """Give SIGINT and SIGTERM to the worker, which ends at a safe place; a third one kills it.
+
+    Before there is a worker they end the command line, and a worker that is just being made ends with it.
+    """
     received = 0
 
     def forward(number: int, frame: FrameType | None) -> None:
         nonlocal received
-        received += 1
         if process.pid is None:
-            return
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            raise SystemExit(128 + number)
+        received += 1
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, number if received < 3 else signal.SIGKILL)
         if received == 1:
@@ -138,24 +186,27 @@ def _forwarding(process: BaseProcess) -> Iterator[None]:
             signal.signal(one, handler)
 
 
-def _bury(exit_code: int, started: Started | None, job: Any, config: Config, kernel_killed: bool) -> Finished:
-    """The record of a worker that died without one."""
+def _cause_of_death(exit_code: int, kernel_killed: bool) -> tuple[str, str]:
+    """Status and reason of a worker that died without a word."""
     name = signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
-    status = "oom" if kernel_killed and exit_code == -signal.SIGKILL else "killed"
-    hint = "the kernel's out-of-memory killer ended it" if status == "oom" else "run.log holds its last words"
-    reason = f"the worker died of {name}; {hint}"
+    if kernel_killed and exit_code == -signal.SIGKILL:
+        return "oom", f"the worker died of {name}; the kernel's out-of-memory killer ended it"
+    return "killed", f"the worker died of {name}; run.log holds its last words"
+
+
+def _bury(status: str, reason: str, code: int, started: Started | None, job: Any, config: Config) -> Finished:
+    """The record of a worker that could not write it."""
     if started is None:
         directory = RunDirectory.claim(Path(job.parent), new_record(plain(config), job.overrides, job.attempt))
         with contextlib.suppress(OSError):
             (directory.path / "run.log").write_bytes(Path(job.log).read_bytes())
     else:
-        path = Path(started.path)
-        directory = RunDirectory(path, read_json(path / RESULT))
-        for leftover in path.glob(".*"):  # files that were being written, by us or by a library
-            if leftover.is_file():
+        directory = RunDirectory.take_over(Path(started.path))
+        for leftover in directory.path.glob(".*"):  # files that were being written, by us or by a library
+            if leftover.is_file() and leftover.name != LOCK:
                 leftover.unlink(missing_ok=True)
     directory.finish(status, reason)
-    return Finished(str(directory.path), directory.record, OutOfMemory.exit_code)
+    return Finished(str(directory.path), directory.record, code)
 
 
 def _kernel_kills() -> int:

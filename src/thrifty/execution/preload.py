@@ -1,10 +1,18 @@
 """What the fork server imports once, so that no worker has to. Importing computes nothing and touches no device."""
 
-import pytorch_lightning
-import torch.utils.flop_counter
+import os
 
-import thrifty.config.compose
-import thrifty.execution.worker
-import thrifty.methods.train
+try:
+    import pytorch_lightning
+    import torch.utils.flop_counter
+
+    import thrifty.config.compose
+    import thrifty.execution.worker
+    import thrifty.methods.train
+except Exception as error:
+    # No worker could do better, and half an import cannot be begun again: the fork server ends, with a line and no more.
+    if os.environ.get("THRIFTY_DEBUG") == "1":
+        raise
+    raise SystemExit(f"imports: {type(error).__name__}: {error}; THRIFTY_DEBUG=1 shows where") from None
 
 _ = (pytorch_lightning, torch, thrifty)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import faulthandler
+import multiprocessing
 import os
 import shutil
 import signal
@@ -17,13 +20,15 @@ from pathlib import Path
 from thrifty.config import registry
 from thrifty.config.compose import compose, plain
 from thrifty.config.overrides import parse
-from thrifty.errors import Diverged, OutOfMemory, ThriftyError
+from thrifty.errors import BadData, Diverged, OutOfMemory, ThriftyError
 from thrifty.events import Event, Finished, Refused, Started
 from thrifty.execution import libraries
 from thrifty.record import new_record, usable_cores
 from thrifty.stop import EXIT_CODES, Stopped, StopRequest, status_of
 from thrifty.store import RunDirectory
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a file cannot grow."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -63,10 +68,13 @@ def work(connection: Connection, job: Job) -> None:
         emit(Refused(str(error), error.exit_code, traceback.format_exc()))
         code = error.exit_code
     except Exception as error:  # noqa: BLE001 - told to the user, with the traceback for whoever asks for it
-        emit(Refused(f"{type(error).__name__}: {_first_line(error)}; THRIFTY_DEBUG=1 shows where", 1, traceback.format_exc()))
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+        code = OutOfMemory.exit_code if _out_of_memory(error) else 1
+        emit(
+            Refused(f"{type(error).__name__}: {_first_line(error)}; THRIFTY_DEBUG=1 shows where", code, traceback.format_exc())
+        )
+    with contextlib.suppress(OSError):  # a full disk loses the log's end, not the exit code
+        sys.stdout.flush()
+        sys.stderr.flush()
     connection.close()
     os._exit(code)  # library threads must not outlive or delay the run
 
@@ -76,13 +84,14 @@ def _run(job: Job, emit: Callable[[Event], None], stop: StopRequest) -> int:
 
     from thrifty.execution.device import choose_device, describe_device
 
-    config = compose(job.overrides)
-    threads = config.threads or usable_cores()
-    torch.set_num_threads(threads)
-    device = choose_device(config)
-    method = registry.load("method", config.method.name)(config, device, emit, stop)
-    data = method.prepare({one.key_or_group for one in parse(job.overrides)})
-    record = new_record(plain(config), job.overrides, job.attempt)
+    with stop.prompt():
+        config = compose(job.overrides)
+        threads = config.threads or usable_cores()
+        torch.set_num_threads(threads)
+        device = choose_device(config)
+        method = registry.load("method", config.method.name)(config, device, emit, stop)
+        data = method.prepare({one.key_or_group for one in parse(job.overrides)})
+        record = new_record(plain(config), job.overrides, job.attempt)
     record["data"] = data
     record["environment"] |= {
         **describe_device(device),
@@ -94,31 +103,39 @@ def _run(job: Job, emit: Callable[[Event], None], stop: StopRequest) -> int:
     emit(Started(str(directory.path), record["id"], record["config"], data["about"]))
     status, reason, code = "error", None, 1
     try:
-        status, reason = method.run(directory)
+        with stop.prompt():
+            status, reason = method.run(directory)
         code = 0 if status == "ok" else EXIT_CODES.get(stop.reason or "", 1)
     except Stopped as stopped:
-        status, reason, code = status_of(str(stopped)), f"{stopped} after training", EXIT_CODES[str(stopped)]
+        when = "after" if "train/steps" in record["metrics"] else "before"
+        status, reason, code = status_of(str(stopped)), f"{stopped} {when} training", EXIT_CODES[str(stopped)]
     except Diverged as error:
         status, reason, code = "diverged", str(error), error.exit_code
     except ThriftyError as error:
         reason, code = str(error), error.exit_code
     except Exception as error:  # noqa: BLE001 - becomes the record's status; the traceback goes to run.log
-        traceback.print_exc()
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
         if _out_of_memory(error):
             status, code = "oom", OutOfMemory.exit_code
             reason = f"out of memory: {_first_line(error)}; lower batch_size={config.batch_size}, or take a smaller model"
+        elif isinstance(error, OSError) and error.errno in NO_ROOM:
+            code = BadData.exit_code
+            reason = f"{directory.path}: cannot be written ({error.strerror}); free some space or give another store=DIR"
         else:
             reason = f"{type(error).__name__}: {_first_line(error)} (the traceback is in run.log)"
-    with stop.deferred():
-        directory.finish(status, reason)
-        emit(Finished(str(directory.path), directory.record, code))
+    directory.finish(status, reason)
+    emit(Finished(str(directory.path), directory.record, code))
     return code
 
 
 def _out_of_memory(error: Exception) -> bool:
-    import torch
-
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    """Whether memory was what failed: Python's, torch's, or that of loading a library."""
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return any(one in text for one in ("t allocate memory", "cannot allocate memory", "failed to map segment"))
 
 
 def _first_line(error: Exception) -> str:
@@ -126,9 +143,12 @@ def _first_line(error: Exception) -> str:
 
 
 def _end_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the fork server, and with it the command line, is gone."""
+    """Ask the kernel for SIGTERM when the fork server, and with it the command line, is gone; end here if it is already."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(EXIT_CODES["terminated"])
 
 
 def _redirect(log: Path, earlier: Path | None = None) -> None:
@@ -136,7 +156,9 @@ def _redirect(log: Path, earlier: Path | None = None) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     if earlier is not None:
-        shutil.copyfile(earlier, log)
+        with contextlib.suppress(OSError):  # its end is worth less than the run
+            shutil.copyfile(earlier, log)
+            earlier.unlink()  # here, and not only by the command line, which may be gone by then
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

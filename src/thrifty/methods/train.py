@@ -107,6 +107,8 @@ class TrainMethod:
         with self.stop.deferred():
             trace = self._train(model)
             self._save(model)
+        # A stop asked for after the last call came too late to cut training short, not too late to be obeyed.
+        trace.stopped = trace.stopped or self.stop.reason
         self._quality(model, trace)
         if trace.stopped:
             return status_of(trace.stopped), f"{trace.stopped} at step {trace.steps} of {self.steps}"
@@ -189,9 +191,9 @@ class TrainMethod:
         except Diverged:
             self._keep_training(monitor.trace, memory)
             raise
-        if not monitor.trace.stopped:
-            # A stop asked for within the last call comes too late to cut training short, not too late to be obeyed.
-            monitor.trace.stopped = self.stop.reason
+        except SystemExit:  # Lightning's answer to a SIGTERM that came just before the monitor took the signals back
+            if self.stop.reason is None:
+                raise
         self._keep_training(monitor.trace, memory)
         return monitor.trace
 

@@ -16,6 +16,8 @@ def list_runs(options: argparse.Namespace) -> int:
     from thrifty.report.listing import chosen, comparison_table
     from thrifty.store import read_record, run_directories
 
+    if options.last is not None and options.last < 1:
+        raise BadConfiguration(f"--last {options.last}: must be at least 1, a number of runs")
     found: list[dict[str, Any]] = []
     for directory in run_directories(options.store):
         try:
@@ -24,7 +26,7 @@ def list_runs(options: argparse.Namespace) -> int:
             sys.stderr.write(f"left out: {error}\n")
     records = chosen(found, options.filters)
     if options.last is not None:
-        records = records[-options.last :] if options.last > 0 else []
+        records = records[-options.last :]
     if options.json:
         for record in records:
             print(json.dumps(record))

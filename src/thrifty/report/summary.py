@@ -47,11 +47,12 @@ def summary(record: dict[str, Any], path: str, width: int, everything: bool = Fa
         unmeasured = [(name, what) for rows in sections.values() for name, value, _, what in rows if value == "-"]
         parts += [Text(f"- {name.strip()}: {what}", style="dim") for name, what in unmeasured]
     parts += [Text(f"! {flag}: {flag_text(flag, record)}", style="yellow") for flag in record["flags"]]
-    parts += [Text(""), Text(f"record  {path}"), Text(f"again   {record['command']}")]
+    whole: dict[str, Any] = {"no_wrap": True, "overflow": "ignore"}  # never folded: what is copied must be one line
+    parts += [Text(""), Text(f"record  {path}", **whole), Text(f"again   {record['command']}", **whole)]
     advice = next_steps(record)
     if advice:
         parts.append(Text("\nWhat to try next", style="bold"))
-        parts += [Text.assemble("  ", (command, "cyan"), f"\n      {why}") for command, why in advice]
+        parts += [Text.assemble("  ", (command, "cyan"), f"\n      {why}", **whole) for command, why in advice]
     return Group(*parts)
 
 

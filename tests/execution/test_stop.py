@@ -1,0 +1,70 @@
+"""A request to stop: remembered everywhere, raised only where work may be left."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import QUIET
+from thrifty.events import Event, Preparing
+from thrifty.execution.worker import Job, _run
+from thrifty.stop import Stopped, StopRequest
+
+
+@pytest.fixture
+def stop() -> Iterator[StopRequest]:
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    request = StopRequest()
+    request.install()
+    yield request
+    for one, handler in before.items():
+        signal.signal(one, handler)
+
+
+def send(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(("number", "reason"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_signal_ends_work_that_may_be_left(stop: StopRequest, number: signal.Signals, reason: str) -> None:
+    with pytest.raises(Stopped, match=reason), stop.prompt():
+        send(number)
+    assert stop.reason == reason
+
+
+def test_a_signal_is_remembered_elsewhere(stop: StopRequest) -> None:
+    send(signal.SIGTERM)
+    assert stop.reason == "terminated"
+    with stop.deferred():
+        send(signal.SIGINT)
+    assert stop.reason == "terminated"  # the first counts
+
+
+def test_work_that_looks_for_itself_is_not_interrupted(stop: StopRequest) -> None:
+    with stop.prompt():
+        with stop.deferred():
+            send(signal.SIGINT)
+        send(signal.SIGINT)
+    assert stop.reason == "interrupted"
+
+
+def test_a_signal_that_came_before_ends_the_work_at_its_beginning(stop: StopRequest) -> None:
+    send(signal.SIGINT)
+    begun = False
+    with pytest.raises(Stopped), stop.prompt():
+        begun = True
+    assert not begun
+
+
+def test_a_stop_while_the_data_is_read_leaves_nothing(stop: StopRequest, store: Path) -> None:
+    def emit(event: Event) -> None:
+        if isinstance(event, Preparing):
+            send(signal.SIGTERM)
+
+    with pytest.raises(Stopped, match="terminated"):
+        _run(Job(["task=tabular", *QUIET], str(store / "runs"), os.devnull, "token"), emit, stop)
+    assert not store.exists()

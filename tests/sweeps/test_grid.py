@@ -1,0 +1,88 @@
+"""Grids: which experiments, in which order, and that one that fails does not end the others."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from conftest import QUIET, Cli
+from thrifty.errors import BadConfiguration
+from thrifty.sweeps.grid import expand
+
+
+def test_the_last_key_changes_fastest() -> None:
+    assert expand(["optimizer=sgd,adam", "task=tabular", "seed=1,2"]) == [
+        ["optimizer=sgd", "task=tabular", "seed=1"],
+        ["optimizer=sgd", "task=tabular", "seed=2"],
+        ["optimizer=adam", "task=tabular", "seed=1"],
+        ["optimizer=adam", "task=tabular", "seed=2"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "grid"),
+    [
+        ([], [[]]),
+        (["seed=1"], [["seed=1"]]),
+        (["seed=range(0,3)"], [["seed=0"], ["seed=1"], ["seed=2"]]),
+        (["seed=choice(3,1)"], [["seed=3"], ["seed=1"]]),
+        (["name='a,b','c d'"], [["name='a,b'"], ["name='c d'"]]),
+        (["tags=[a,b],[c]"], [["tags=[a,b]"], ["tags=[c]"]]),
+        (["++seed=1,2"], [["++seed=1"], ["++seed=2"]]),
+    ],
+)
+def test_values_stay_as_they_were_written(given: list[str], grid: list[list[str]]) -> None:
+    assert expand(given) == grid
+
+
+@pytest.mark.parametrize("given", ["optimizer.lr=interval(0,1)", "seed", "seed=1,"])
+def test_what_a_grid_cannot_walk_is_refused(given: str) -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        expand([given])
+    assert "\n" not in str(caught.value)
+    assert given in str(caught.value)
+
+
+def arms(cli: Cli) -> list[tuple[str, int, str]]:
+    records = [json.loads((run / "result.json").read_text()) for run in cli.runs()]
+    return [(record["config"]["optimizer"]["name"], record["seed"], record["status"]) for record in records]
+
+
+def test_a_grid_of_two_by_two_makes_four_records_and_a_table(cli: Cli) -> None:
+    done = cli("run", "-m", "task=tabular", "optimizer=sgd,adam", "seed=1,2", "budget.steps=3", *QUIET)
+    assert arms(cli) == [("sgd", 1, "ok"), ("sgd", 2, "ok"), ("adam", 1, "ok"), ("adam", 2, "ok")]
+    (sweep,) = (cli.store / "sweeps").iterdir()
+    assert re.fullmatch(r"\d{8}T\d{9}Z-grid", sweep.name)
+    assert [one.name for one in cli.store.iterdir()] == ["sweeps"]
+    assert [one.name for one in cli.cwd.iterdir()] == ["results"]
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[:3] == ["run", "optimizer", "seed"]
+    assert [tuple(line.split()[1:3]) for line in lines[1:5]] == [("sgd", "1"), ("sgd", "2"), ("adam", "1"), ("adam", "2")]
+    assert lines[-1] == f"4 records in results/sweeps/{sweep.name}"
+    order = re.findall(r"^(\d)/4 .* optimizer=(\w+) seed=(\d)", done.stderr, re.MULTILINE)
+    assert order == [("1", "sgd", "1"), ("2", "sgd", "2"), ("3", "adam", "1"), ("4", "adam", "2")]
+    listed = cli("list", "optimizer=adam", "seed=2", "--json").stdout.splitlines()
+    assert [json.loads(one)["config"]["optimizer"]["name"] for one in listed] == ["adam"]
+
+
+def test_an_arm_that_fails_does_not_end_the_others(cli: Cli) -> None:
+    """One is refused, one diverges; the grid's exit code is the first of theirs."""
+    rows = "".join(f"{number},{number % 7},{number * 0.5}\n" for number in range(60))
+    (cli.cwd / "good.csv").write_text(f"a,b,y\n{rows}")
+    common = ("task=tabular", "task.target=y", "task.kind=regression", "optimizer=sgd", "schedule=constant", "budget.steps=30")
+    done = cli("run", "-m", "task.path=missing.csv,good.csv", "optimizer.lr=1e18,0.01", *common, *QUIET, code=4)
+    records = [json.loads((run / "result.json").read_text()) for run in cli.runs()]
+    assert [(record["status"], record["config"]["optimizer"]["lr"]) for record in records] == [("diverged", 1e18), ("ok", 0.01)]
+    assert "2 records in results/sweeps/" in done.stdout
+    assert "2 refused, 0 not started" in done.stdout
+    assert done.stderr.count("refused: missing.csv: there is no such file") == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_value_costs_no_run(cli: Cli) -> None:
+    message = cli.refused("run", "-m", "task=tabular", "optimizer=adam,adm", code=2)
+    assert "optimizer=adm: there is no such optimizer" in message
+    assert list(Path(cli.cwd).iterdir()) == []
