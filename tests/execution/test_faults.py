@@ -173,6 +173,7 @@ def test_a_third_interrupt_kills_a_worker_that_does_not_answer(cli: Cli, text: t
     run = training(cli, process)
     worker = record_of(run)["attempt"]["pid"]
     os.kill(worker, signal.SIGSTOP)
+    awaited(lambda: "State:\tT" in Path(f"/proc/{worker}/status").read_text(), process)
     for number in (signal.SIGINT, signal.SIGTERM):
         process.send_signal(number)
         awaited(lambda number=number: pending(worker, number), process)
