@@ -111,6 +111,13 @@ def test_a_stop_during_training_keeps_the_weights(
         assert cli("predict", run.name, "line", "--length", "3").stdout.startswith("line")
 
 
+def importing(command_line: int) -> bool:
+    """Whether a child of the command line has begun to load torch."""
+    children = Path(f"/proc/{command_line}/task/{command_line}/children").read_text().split()
+    return any("libtorch" in Path(f"/proc/{child}/maps").read_text() for child in children)
+
+
+@LINUX
 def test_an_interrupt_before_there_is_a_worker_ends_at_once_and_leaves_nothing(
     cli: Cli, text: tuple[str, ...], temporary: Path
 ) -> None:
@@ -120,7 +127,7 @@ def test_an_interrupt_before_there_is_a_worker_ends_at_once_and_leaves_nothing(
         cwd=cli.cwd, env=cli.environment(TMPDIR=str(temporary)), text=True, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    awaited(lambda: list(temporary.glob("thrifty-*.log")), process)  # made just before the worker is
+    awaited(lambda: importing(process.pid), process)
     os.killpg(process.pid, signal.SIGINT)
     out, err = ended(process, 130)
     assert (out, err.strip()) == ("", "interrupted")
@@ -173,6 +180,7 @@ def test_a_third_interrupt_kills_a_worker_that_does_not_answer(cli: Cli, text: t
     run = training(cli, process)
     worker = record_of(run)["attempt"]["pid"]
     os.kill(worker, signal.SIGSTOP)
+    awaited(lambda: "State:\tT" in Path(f"/proc/{worker}/status").read_text(), process)
     for number in (signal.SIGINT, signal.SIGTERM):
         process.send_signal(number)
         awaited(lambda number=number: pending(worker, number), process)

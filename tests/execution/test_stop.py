@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from conftest import QUIET
+from thrifty.config.compose import compose, plain
 from thrifty.events import Event, Preparing
 from thrifty.execution.worker import Job, _run
+from thrifty.methods.train import TrainMethod
+from thrifty.record import new_record
 from thrifty.stop import Stopped, StopRequest
+from thrifty.store import RunDirectory
 
 
 @pytest.fixture
@@ -68,3 +73,28 @@ def test_a_stop_while_the_data_is_read_leaves_nothing(stop: StopRequest, store: 
     with pytest.raises(Stopped, match="terminated"):
         _run(Job(["task=tabular", *QUIET], str(store / "runs"), os.devnull, "token"), emit, stop)
     assert not store.exists()
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's
+@pytest.mark.parametrize("phase", ["training", "saving the weights"])
+def test_a_stop_at_any_moment_of_training_keeps_the_weights_and_ends_there(stop: StopRequest, store: Path, phase: str) -> None:
+    told = []
+
+    def emit(event: Event) -> None:
+        if isinstance(event, Preparing):
+            told.append(event.what)
+            if event.what == phase:
+                send(signal.SIGTERM)
+
+    overrides = ["task=tabular", "budget.steps=3", "logger=none"]
+    config = compose(overrides)
+    method = TrainMethod(config, torch.device("cpu"), emit, stop)
+    with stop.prompt():
+        method.prepare()
+        directory = RunDirectory.claim(store / "runs", new_record(plain(config), overrides, "token"))
+        status, reason = method.run(directory)
+    steps = directory.record["metrics"]["train/steps"]["value"]
+    assert (status, reason) == ("preempted", f"terminated at step {steps} of 3")
+    assert (steps == 3) == (phase == "saving the weights")
+    assert (directory.path / "model.safetensors").is_file()
+    assert told[-1] == "saving the weights"  # no evaluation on the test split, no measurement
