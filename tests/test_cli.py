@@ -169,7 +169,7 @@ def test_list_shows_the_latest_and_whole_records(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["optimiser=sgd"], "optimiser: no run has such a key or metric; did you mean 'optimizer'"),
+        (["optimiser=sgd"], "optimiser: no run here has such a key or metric; did you mean 'optimizer'"),
         (["optimizer.lrr=1"], "did you mean 'optimizer.lr'"),
         (["sgd"], "write key=value"),
         (["--last", "0"], "at least 1"),

@@ -16,6 +16,7 @@ from conftest import QUIET, Cli, FinishedRun
 from thrifty.cli import run_command, thrifty_command
 from thrifty.errors import BadConfiguration, BadData, ThriftyError, Unsupported
 from thrifty.execution.worker import Job, _run
+from thrifty.record import config_hash
 from thrifty.stop import StopRequest
 
 TABLE = "a,b,label\n" + "".join(f"{n},{n % 7},{'yes' if n % 3 else 'no'}\n" for n in range(60))
@@ -200,6 +201,11 @@ def _set(key: str, value: object) -> Callable[[dict], None]:
     return lambda record: record.__setitem__(key, value)
 
 
+def _another_configuration(record: dict) -> None:
+    record["config"]["seed"] = 7
+    record["config_hash"] = config_hash(record["config"])
+
+
 @pytest.mark.parametrize(
     ("alter", "message"),
     [
@@ -208,10 +214,13 @@ def _set(key: str, value: object) -> Callable[[dict], None]:
         (lambda run: (run / "model.safetensors").unlink(), "there is no such file"),
         (lambda run: (run / "model.json").unlink(), "model.json: cannot be read"),
         (lambda run: (run / "model.json").write_text("{"), "is not JSON"),
-        (lambda run: _edit(run / "model.json", _set("config_hash", "0" * 64)), "mixes two runs"),
-        (lambda run: _edit(run / "model.json", lambda one: one.pop("weights")), "is not a manifest of ours, or was altered"),
-        (lambda run: _edit(run / "model.json", _set("architecture", {"name": "none"})), "or was altered"),
-        (lambda run: _edit(run / "model.json", lambda one: one["architecture"].update(depth=2)), "do not fit the model"),
+        (lambda run: _edit(run / "model.json", _set("config_hash", "0" * 64)), "model.json: the file was altered"),
+        (lambda run: _edit(run / "model.json", lambda one: one.pop("weights")), "was altered"),
+        (
+            lambda run: _edit(run / "model.json", lambda one: one["architecture"].update(depth=2)),
+            "model.json: the file was altered",
+        ),
+        (lambda run: _edit(run / "result.json", _another_configuration), "mixes two runs"),
         (lambda run: _edit(run / "result.json", lambda one: one["config"].update(seed=7)), "not the one it was written with"),
         (lambda run: _edit(run / "result.json", _set("config", None)), "its config is None"),
         (lambda run: _edit(run / "result.json", _set("attempt", [])), "its attempt is []"),

@@ -28,6 +28,10 @@ class Started(Event):
     about: list[str]
 
 
+HEARD = "heard"
+"""What the command line answers to `Started` once its sinks have heard it; the worker waits for that before it trains."""
+
+
 @dataclass(frozen=True)
 class Progress(Event):
     """Where training stands; told a few times a second at most."""

@@ -29,9 +29,11 @@ class StopRequest:
         self._deferred = 0
 
     def install(self) -> None:
-        """Take over the signals of this process."""
+        """Take over the signals of this process, and let them in where it was started with any held back."""
         for one in REASONS:
             signal.signal(one, self._receive)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, REASONS)
 
     @contextlib.contextmanager
     def prompt(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ import torch
 
 from conftest import QUIET
 from thrifty.config.compose import compose, plain
-from thrifty.events import Event, Preparing
+from thrifty.events import Event, Preparing, Started
 from thrifty.execution.worker import Job, _run
 from thrifty.methods.train import TrainMethod
 from thrifty.record import new_record
@@ -71,7 +71,7 @@ def test_a_stop_while_the_data_is_read_leaves_nothing(stop: StopRequest, store: 
             send(signal.SIGTERM)
 
     with pytest.raises(Stopped, match="terminated"):
-        _run(Job(["task=tabular", *QUIET], str(store / "runs"), os.devnull, "token"), emit, stop)
+        _run(Job(["task=tabular", *QUIET], str(store / "runs"), os.devnull, "token"), emit, lambda: None, stop)
     assert not store.exists()
 
 
@@ -90,7 +90,7 @@ def test_a_stop_at_any_moment_of_training_keeps_the_weights_and_ends_there(stop:
     config = compose(overrides)
     method = TrainMethod(config, torch.device("cpu"), emit, stop)
     with stop.prompt():
-        method.prepare()
+        method.prepare(())
         directory = RunDirectory.claim(store / "runs", new_record(plain(config), overrides, "token"))
         status, reason = method.run(directory)
     steps = directory.record["metrics"]["train/steps"]["value"]
@@ -98,3 +98,14 @@ def test_a_stop_at_any_moment_of_training_keeps_the_weights_and_ends_there(stop:
     assert (steps == 3) == (phase == "saving the weights")
     assert (directory.path / "model.safetensors").is_file()
     assert told[-1] == "saving the weights"  # no evaluation on the test split, no measurement
+
+
+def test_nothing_is_measured_before_the_sinks_have_heard_of_the_run(
+    stop: StopRequest, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[object] = []
+    monkeypatch.setattr("thrifty.execution.worker._redirect", lambda *_: None)
+    monkeypatch.setattr(TrainMethod, "run", lambda *_: happened.append("run") or ("ok", None))
+    job = Job(["task=tabular", *QUIET], str(store / "runs"), os.devnull, "token")
+    _run(job, lambda event: happened.append(type(event)), lambda: happened.append("heard"), stop)
+    assert happened[happened.index(Started) :][:3] == [Started, "heard", "run"]

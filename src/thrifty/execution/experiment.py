@@ -13,13 +13,14 @@ from thrifty.config import registry
 from thrifty.config.schema import Config
 from thrifty.errors import ThriftyError
 from thrifty.events import Event
-from thrifty.execution.launch import Outcome, launch
+from thrifty.execution.launch import Outcome, launch, warm_up
 from thrifty.sinks.base import Sink
 from thrifty.sinks.terminal import TerminalSink
 
 
 def run_experiment(config: Config, overrides: list[str], parent: Path, console: Console, group: str | None = None) -> Outcome:
     """Run it in a worker, its events going to the terminal and the logger."""
+    warm_up()  # its imports go on while the logger makes its own
     try:
         logger = registry.load("logger", config.logger.name)(config.logger, group)
     except ThriftyError as error:

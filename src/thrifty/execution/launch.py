@@ -20,7 +20,7 @@ from typing import Any
 from thrifty.config.compose import plain
 from thrifty.config.schema import Config
 from thrifty.errors import OutOfMemory
-from thrifty.events import Event, Finished, Refused, Started
+from thrifty.events import HEARD, Event, Finished, Refused, Started
 from thrifty.execution import libraries
 from thrifty.record import new_record
 from thrifty.store import LOCK, RunDirectory
@@ -63,10 +63,11 @@ def warm_up() -> None:
     if not _fork_server_fits():
         return
     _context()
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
-    # Ctrl-C reaches every process of the terminal. The fork server ignores it from its first moment: it ends with us.
-    with _without_interrupts():
+    resource_tracker.ensure_running()  # would unblock interrupts where the fork server starts it
+    # Ctrl-C reaches every process of the terminal. The fork server takes no note of it from its first moment: it ends with us.
+    with _interrupts_held():
         forkserver.ensure_running()
 
 
@@ -85,13 +86,13 @@ def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[
     job = Job(overrides, str(parent), log, secrets.token_hex(8))
     kills_before = _kernel_kills()
     context = _context()
-    receiver, sender = context.Pipe(duplex=False)
-    process: BaseProcess = context.Process(target=work, args=(sender, job))
+    ours, theirs = context.Pipe()
+    process: BaseProcess = context.Process(target=work, args=(theirs, job))
     try:
-        with receiver, _forwarding(process):  # until the record is written, whoever writes it
-            with sender:
+        with ours, _forwarding(process):  # until the record is written, whoever writes it
+            with theirs:
                 refused = _start(process)
-            last, started = (refused, None) if refused else _listen(receiver, process, handle)
+            last, started = (refused, None) if refused else _listen(ours, process, handle)
             if isinstance(last, Finished):
                 return Outcome(last.exit_code, Path(last.path), last.record, None)
             if isinstance(last, Refused):
@@ -115,8 +116,8 @@ def _start(process: BaseProcess) -> Refused | None:
     """Start the worker, which waits for the fork server's imports; returns why there is none."""
     warm_up()
     try:
-        # A spawned interpreter inherits that Ctrl-C is ignored until it is a worker; the fork server does so by itself.
-        with contextlib.nullcontext() if _fork_server_fits() else _without_interrupts():
+        # A spawned interpreter inherits that Ctrl-C is held until it is a worker; what the fork server makes, from that.
+        with contextlib.nullcontext() if _fork_server_fits() else _interrupts_held():
             process.start()
     except (EOFError, ConnectionError):
         return Refused(
@@ -127,24 +128,29 @@ def _start(process: BaseProcess) -> Refused | None:
 
 
 @contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Within it SIGINT is ignored, by the processes started there as well."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts_held() -> Iterator[None]:
+    """Within it SIGINT waits, for ever in the processes started there, unless they let it in; afterwards it comes to us."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _listen(receiver: Connection, process: BaseProcess, handle: Callable[[Event], None]) -> tuple[Event | None, Started | None]:
+def _listen(
+    connection: Connection, process: BaseProcess, handle: Callable[[Event], None]
+) -> tuple[Event | None, Started | None]:
     """Pass events on until the worker is gone; returns its last word on the run and the word of its start."""
     last: Event | None = None
     started: Started | None = None
     while True:
-        ready = wait([receiver, process.sentinel])
-        if receiver in ready:
+        ready = wait([connection, process.sentinel])
+        if connection in ready:
             try:
-                event = receiver.recv()
+                event = connection.recv()
             except (EOFError, OSError):
                 process.join()
                 return last, started
@@ -153,7 +159,10 @@ def _listen(receiver: Connection, process: BaseProcess, handle: Callable[[Event]
             if isinstance(event, (Finished, Refused)):
                 last = event
             handle(event)
-        elif not receiver.poll():
+            if isinstance(event, Started):
+                with contextlib.suppress(OSError):
+                    connection.send(HEARD)
+        elif not connection.poll():
             process.join()
             return last, started
 

@@ -59,8 +59,14 @@ def work(connection: Connection, job: Job) -> None:
         except OSError:  # nobody listens any more: the run goes on to a safe end
             stop.reason = stop.reason or "terminated"
 
+    def wait_until_heard() -> None:
+        try:
+            connection.recv()
+        except (EOFError, OSError):
+            stop.reason = stop.reason or "terminated"
+
     try:
-        code = _run(job, emit, stop)
+        code = _run(job, emit, wait_until_heard, stop)
     except Stopped as stopped:
         emit(Refused(f"{stopped} before training began; nothing was written", EXIT_CODES[str(stopped)]))
         code = EXIT_CODES[str(stopped)]
@@ -79,7 +85,7 @@ def work(connection: Connection, job: Job) -> None:
     os._exit(code)  # library threads must not outlive or delay the run
 
 
-def _run(job: Job, emit: Callable[[Event], None], stop: StopRequest) -> int:
+def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[], None], stop: StopRequest) -> int:
     import torch
 
     from thrifty.execution.device import choose_device, describe_device
@@ -104,6 +110,7 @@ def _run(job: Job, emit: Callable[[Event], None], stop: StopRequest) -> int:
     status, reason, code = "error", None, 1
     try:
         with stop.prompt():
+            wait_until_heard()  # what the sinks do at the start, wandb above all, would be measured with the first steps
             status, reason = method.run(directory)
         code = 0 if status == "ok" else EXIT_CODES.get(stop.reason or "", 1)
     except Stopped as stopped:

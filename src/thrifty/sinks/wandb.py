@@ -29,6 +29,8 @@ class WandbSink:
     """
 
     def __init__(self, config: Wandb, group: str | None = None) -> None:
+        import wandb  # noqa: F401 - takes half a second, now while nothing is measured
+
         self.config, self.group = config, group
         self.mode: Any = config.mode.name
         self._run: Any = None
