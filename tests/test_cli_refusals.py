@@ -37,7 +37,7 @@ def refused_in_worker(*overrides: str) -> ThriftyError:
     job = Job([*overrides, *QUIET], str(Path("results/runs")), os.devnull, "token")
     before = sorted(Path().rglob("*"))
     with pytest.raises(ThriftyError) as caught:
-        _run(job, lambda event: None, StopRequest())
+        _run(job, lambda event: None, lambda: None, StopRequest())
     assert sorted(Path().rglob("*")) == before
     assert "\n" not in str(caught.value)
     return caught.value
@@ -149,7 +149,7 @@ def test_a_store_that_is_a_file_is_refused() -> None:
     Path("taken").write_text("mine")
     job = Job([*BUILT_IN, *QUIET, "store=taken"], "taken/runs", os.devnull, "token")
     with pytest.raises(BadData, match=r"store=taken/runs: cannot be written.*another store=DIR"):
-        _run(job, lambda event: None, StopRequest())
+        _run(job, lambda event: None, lambda: None, StopRequest())
     assert Path("taken").read_text() == "mine"
 
 
@@ -299,6 +299,6 @@ def test_a_read_only_store_is_refused_for_writing_and_read(
     _close(read_only)
     job = Job([*BUILT_IN, *QUIET, f"store={read_only}"], str(read_only / "runs"), os.devnull, "token")
     with pytest.raises(BadData, match=r"cannot be written|MiB free"):
-        _run(job, lambda event: None, StopRequest())
+        _run(job, lambda event: None, lambda: None, StopRequest())
     thrifty_command(["list", "--json", "--store", str(read_only)])
     assert json.loads(capsys.readouterr().out)["status"] == "running"  # the lock cannot be asked
