@@ -68,10 +68,17 @@ def check(node: Any, path: str = "") -> None:
         for one in value if isinstance(value, list) else [value]:
             if not _within(one, item.metadata):
                 allowed = allowed_range(item.metadata)
-                raise BadConfiguration(f"{name}={one}: must be {allowed or 'a finite number'}; see `thrifty keys {name}`")
+                allowed = allowed if allowed and not _infinite(one) else f"a finite number{', ' if allowed else ''}{allowed}"
+                raise BadConfiguration(f"{name}={one}: must be {allowed}; see `thrifty keys {name}`")
+            if one == "" and item.metadata:
+                raise BadConfiguration(f"{name}=: is empty; give a value, or leave it out; see `thrifty keys {name}`")
     extra: Callable[[str], None] | None = getattr(node, "check", None)
     if extra is not None:
         extra(path)
+
+
+def _infinite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _within(value: Any, metadata: Any) -> bool:

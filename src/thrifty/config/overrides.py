@@ -53,7 +53,7 @@ def check_overrides(overrides: Sequence[str]) -> None:
         if one.is_delete():
             raise BadConfiguration(f"{text}: keys cannot be removed; set the value you want instead, or null")
         if name in CHOICES:
-            value = str(one.value())
+            value = "null" if one.value() is None else str(one.value())
             if value not in CHOICES[name]:
                 allowed = ", ".join(CHOICES[name])
                 raise BadConfiguration(
@@ -65,6 +65,9 @@ def check_overrides(overrides: Sequence[str]) -> None:
 
 def _check_key(name: str, text: str, chosen: dict[str, str]) -> None:
     known = _by_name()
+    group, _, last = name.rpartition(".")
+    if last == "name" and group in CHOICES:
+        raise BadConfiguration(f"{text}: the name is set by the choice; write {group}={text.partition('=')[2]} instead")
     if name not in known:
         if any(other.startswith(f"{name}.") for other in known):
             raise BadConfiguration(f"{text}: {name} is a group of keys; set them one by one, see `thrifty keys {name}`")
