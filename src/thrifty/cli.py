@@ -101,12 +101,14 @@ def _run_parser() -> _Parser:
 
 
 def _one_experiment(overrides: list[str]) -> int:
+    from thrifty.config.compose import compose
+
+    config = compose(overrides)  # before anything else is imported, so that an error comes at once
+
     from rich.console import Console
 
-    from thrifty.config.compose import compose
     from thrifty.execution.experiment import run_experiment
 
-    config = compose(overrides)
     outcome = run_experiment(config, overrides, Path(config.store) / "runs", Console(stderr=True))
     if outcome.message is not None:
         sys.stderr.write(f"error: {outcome.message}\n")
