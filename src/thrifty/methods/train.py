@@ -114,7 +114,8 @@ class TrainMethod:
             return status_of(trace.stopped), f"{trace.stopped} at step {trace.steps} of {self.steps}"
         if self.config.measure.seconds:
             self._speed(trace)
-        written = sum(one.stat().st_size for one in self.path.iterdir() if one.is_file())
+        kept = [one for one in self.path.iterdir() if one.is_file() and not one.name.startswith(".")]
+        written = sum(one.stat().st_size for one in kept)
         self.record["metrics"]["train/written_mib"] = measured(written / 2**20)
         return "ok", None
 
