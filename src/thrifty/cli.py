@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from thrifty.errors import BadConfiguration, ThriftyError, nearest
-
-STOPPED = (130, 143)
-"""Exit codes of a run that was asked to stop: no error."""
+from thrifty.stop import STOPPED
 
 
 def run() -> None:

@@ -9,6 +9,8 @@ from types import FrameType
 
 REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 EXIT_CODES = {"interrupted": 130, "terminated": 143}
+STOPPED = tuple(EXIT_CODES.values())
+"""Exit codes of a run that was asked to stop: no error."""
 
 
 class Stopped(BaseException):

@@ -76,10 +76,12 @@ class Calls:
         Lightning asks for one call more than it has made, to see the end coming: a size holds from the call after the next.
         """
         self.seconds = 0.0
-        """Time spent on drawing since it was last set to 0."""
+        """Time spent on drawing and gathering since it was last set to 0."""
+        self._gathered: list[tuple[Tensor, Tensor]] = []
+        self._batch_bytes = 0
 
     def __iter__(self) -> Iterator[Batches]:
-        self._gathered: list[tuple[Tensor, Tensor]] = []
+        self._gathered = []
         step, next_stop = 0, 0
         while step < self.steps:
             while self.stops[next_stop] <= step:

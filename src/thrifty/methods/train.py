@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -77,8 +76,7 @@ class TrainMethod:
         self.data = task.prepare(config.architecture)
         self._check_smoothing()
         self.batch_size = self._choose_batch_size(given)
-        budget = config.budget
-        self.steps = budget.steps or max(1, math.ceil((budget.epochs or 1) * self.data.sizes["train"] / self.batch_size))
+        self.steps = config.budget.steps_for(self.data.sizes["train"], self.batch_size)
         self._find_checkpoint()
         with torch.device("meta"):
             parameters = sum(one.numel() for one in build_model(config.architecture, self.data.shape, 0.0).parameters())

@@ -6,15 +6,16 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from thrifty.config.schema import ModelSize
 from thrifty.metrics import improves
 from thrifty.record import reproducing_command
 from thrifty.report.numbers import duration
-from thrifty.report.plan import full_seconds, planned_steps, step_seconds, without
+from thrifty.report.plan import full_seconds, key_of, planned_steps, step_seconds, without
 
 Advice = tuple[str, str]
 """A command, and why."""
 
-_SIZES = ("nano", "tiny", "small", "base", "large", "xlarge", "xxlarge")
+_SIZES = tuple(ModelSize.__members__)
 _LONG = 3600.0
 _LONGER_BUDGET = 600
 _TELLING_GAP = 0.05
@@ -93,7 +94,7 @@ def _use(record: dict[str, Any]) -> Advice:
 
 def _again(record: dict[str, Any], why: str, change: str) -> Advice:
     """The run's own command with a key changed."""
-    kept = without(record["overrides"], change.split("=")[0])
+    kept = without(record["overrides"], key_of(change))
     return reproducing_command([*kept, change]), why
 
 

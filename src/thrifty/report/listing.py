@@ -9,6 +9,7 @@ from rich.table import Table
 
 from thrifty.errors import BadConfiguration, nearest
 from thrifty.report.numbers import metric_text
+from thrifty.report.plan import key_of
 
 _COLUMNS = {"train/time_s": "training", "infer/latency_ms": "latency", "size/file_mib": "file", "train/peak_host_mib": "memory"}
 _WELL_KNOWN = (
@@ -134,7 +135,7 @@ def _quality_heading(records: Sequence[dict[str, Any]]) -> str:
 
 def _differing(records: Sequence[dict[str, Any]]) -> list[str]:
     """Keys that tell the records apart: of those every reader knows, and of those that were given."""
-    given = (override.split("=")[0].lstrip("+") for record in records for override in record["overrides"])
+    given = (key_of(override) for record in records for override in record["overrides"])
     keys = dict.fromkeys((*_WELL_KNOWN, *(key for key in given if key.split(".")[0] not in _NOT_TELLING)))
     found = [key for key in keys if len({_as_written(_value_or_none(record, key)) for record in records}) > 1]
     # These two follow from the others, unless they are all that differs.

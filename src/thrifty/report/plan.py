@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from thrifty.config.compose import compose
+from thrifty.config.choices.budgets import Budget
+from thrifty.config.compose import choice_of, compose
 from thrifty.errors import ThriftyError
 
 
 def without(overrides: list[str], *names: str) -> list[str]:
     """Overrides less those of the keys named, and of what belongs to them (`budget`: `budget.steps` too)."""
-    return [one for one in overrides if not any(f"{_key(one)}.".startswith(f"{name}.") for name in names)]
+    return [one for one in overrides if not any(f"{key_of(one)}.".startswith(f"{name}.") for name in names)]
 
 
 def planned_steps(record: dict[str, Any]) -> int | None:
     """Optimiser steps that the run's budget comes to; None where its data was never read."""
-    budget = record["config"]["budget"]
-    return _steps(record, budget["steps"], budget["epochs"])
+    return _steps(record, choice_of("budget", record["config"]["budget"]))
 
 
 def full_seconds(record: dict[str, Any]) -> float | None:
@@ -26,7 +25,7 @@ def full_seconds(record: dict[str, Any]) -> float | None:
         budget = compose([*without(record["overrides"], "budget"), "budget=full"]).budget
     except ThriftyError:
         return None
-    steps, step = _steps(record, budget.steps, budget.epochs), step_seconds(record)
+    steps, step = _steps(record, budget), step_seconds(record)
     return None if steps is None or step is None else steps * step
 
 
@@ -37,14 +36,13 @@ def step_seconds(record: dict[str, Any]) -> float | None:
     return first if later is None else later / 1e3
 
 
-def _steps(record: dict[str, Any], steps: int | None, epochs: float | None) -> int | None:
-    if steps is not None:
-        return steps
-    data = record["data"]
-    if "batch_size" not in data:
-        return None
-    return max(1, math.ceil((epochs or 1) * data["examples"]["train"] / data["batch_size"]))
-
-
-def _key(override: str) -> str:
+def key_of(override: str) -> str:
+    """The key that an override of a record sets."""
     return override.split("=")[0].lstrip("+~")
+
+
+def _steps(record: dict[str, Any], budget: Budget) -> int | None:
+    data = record["data"]
+    if "batch_size" not in data:  # the data was never read
+        return budget.steps
+    return budget.steps_for(data["examples"]["train"], data["batch_size"])

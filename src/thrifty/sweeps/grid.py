@@ -13,7 +13,8 @@ from thrifty.config.compose import compose
 from thrifty.config.overrides import parse
 from thrifty.errors import BadConfiguration
 from thrifty.execution.experiment import run_experiment
-from thrifty.execution.launch import Outcome, warm_up
+from thrifty.execution.launch import Outcome
+from thrifty.stop import STOPPED
 from thrifty.store import utc_stamp
 
 
@@ -59,7 +60,6 @@ def run_grid(arguments: Sequence[str], console: Console) -> GridResult:
     """
     grid = expand(arguments)
     configs = [compose(overrides) for overrides in grid]
-    warm_up()
     name = f"{utc_stamp()}-grid"
     result = GridResult(Path(configs[0].store) / "sweeps" / name, [], len(grid))
     for number, (overrides, config) in enumerate(zip(grid, configs, strict=True), 1):
@@ -68,6 +68,6 @@ def run_grid(arguments: Sequence[str], console: Console) -> GridResult:
         result.outcomes.append(outcome)
         if outcome.message is not None:
             console.print(f"  refused: {outcome.message}", style="red", markup=False, highlight=False)
-        if outcome.exit_code in (130, 143):
+        if outcome.exit_code in STOPPED:
             break
     return result
