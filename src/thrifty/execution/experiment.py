@@ -13,7 +13,8 @@ from thrifty.config import registry
 from thrifty.config.schema import Config
 from thrifty.errors import ThriftyError
 from thrifty.events import Event
-from thrifty.execution.launch import Outcome, launch, warm_up
+from thrifty.execution.fork_server import warm_up
+from thrifty.execution.launch import Outcome, launch
 from thrifty.sinks.base import Sink
 from thrifty.sinks.terminal import TerminalSink
 

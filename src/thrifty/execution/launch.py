@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import secrets
 import signal
@@ -21,13 +20,11 @@ from thrifty.config.compose import plain
 from thrifty.config.schema import Config
 from thrifty.errors import OutOfMemory
 from thrifty.events import HEARD, Event, Finished, Refused, Started
-from thrifty.execution import libraries
+from thrifty.execution import fork_server
 from thrifty.record import new_record
 from thrifty.store import LOCK, RunDirectory
 
 _VMSTAT = Path("/proc/vmstat")
-_LONGEST_SOCKET_NAME = 104
-"""Bytes, of the systems we know the fewest."""
 
 
 @dataclass(frozen=True)
@@ -40,35 +37,6 @@ class Outcome:
     record: dict[str, Any] | None
     message: str | None
     """The one line of a refusal."""
-
-
-def _context() -> Any:
-    """A fork server that holds the imports where there can be one, else fresh interpreters."""
-    libraries.prepare()  # read when the worker's libraries are loaded, so it is set before the worker exists
-    if not _fork_server_fits():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["thrifty.execution.preload"])
-    return context
-
-
-def _fork_server_fits() -> bool:
-    """Whether there are fork servers here, and room for the name of the socket they listen at, in the temporary directory."""
-    longest = len(os.fsencode(tempfile.gettempdir())) + len("/pymp-12345678/listener-12345678")
-    return "forkserver" in multiprocessing.get_all_start_methods() and longest < _LONGEST_SOCKET_NAME
-
-
-def warm_up() -> None:
-    """Start the fork server's imports; returns at once."""
-    if not _fork_server_fits():
-        return
-    _context()
-    from multiprocessing import forkserver, resource_tracker
-
-    resource_tracker.ensure_running()  # would unblock interrupts where the fork server starts it
-    # Ctrl-C reaches every process of the terminal. The fork server takes no note of it from its first moment: it ends with us.
-    with _interrupts_held():
-        forkserver.ensure_running()
 
 
 def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[[Event], None]) -> Outcome:
@@ -85,7 +53,7 @@ def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[
     os.close(descriptor)
     job = Job(overrides, str(parent), log, secrets.token_hex(8))
     kills_before = _kernel_kills()
-    context = _context()
+    context = fork_server.context()
     ours, theirs = context.Pipe()
     process: BaseProcess = context.Process(target=work, args=(theirs, job))
     try:
@@ -114,10 +82,10 @@ def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[
 
 def _start(process: BaseProcess) -> Refused | None:
     """Start the worker, which waits for the fork server's imports; returns why there is none."""
-    warm_up()
+    fork_server.warm_up()
     try:
         # A spawned interpreter inherits that Ctrl-C is held until it is a worker; what the fork server makes, from that.
-        with contextlib.nullcontext() if _fork_server_fits() else _interrupts_held():
+        with contextlib.nullcontext() if fork_server.fits() else fork_server.interrupts_held():
             process.start()
     except (EOFError, ConnectionError):
         return Refused(
@@ -125,19 +93,6 @@ def _start(process: BaseProcess) -> Refused | None:
             OutOfMemory.exit_code,
         )
     return None
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Within it SIGINT waits, for ever in the processes started there, unless they let it in; afterwards it comes to us."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _listen(

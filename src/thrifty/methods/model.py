@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from thrifty.architectures.shapes_only import shapes_only
 from thrifty.config import registry
 from thrifty.config.choices.architectures import Architecture
 from thrifty.config.choices.precisions import Precision
@@ -62,7 +63,7 @@ def load_trained(directory: Path, device: torch.device, expected_hash: str | Non
             )
         architecture = architecture_of(manifest)
         precision_config: Precision = choice_of("precision", manifest["precision"])
-        with torch.device("meta"):
+        with shapes_only():
             module = build_model(architecture, manifest["shape"], dropout=0.0)
         precision = registry.load("precision", precision_config.name)(precision_config)
         module.to(precision.weight_dtype)

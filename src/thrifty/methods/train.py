@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from thrifty.architectures.shapes_only import shapes_only
 from thrifty.atomic import write_atomically
 from thrifty.config import registry
 from thrifty.config.compose import plain
@@ -78,7 +79,7 @@ class TrainMethod:
         self.batch_size = self._choose_batch_size(given)
         self.steps = config.budget.steps_for(self.data.sizes["train"], self.batch_size)
         self._find_checkpoint()
-        with torch.device("meta"):
+        with shapes_only():
             parameters = sum(one.numel() for one in build_model(config.architecture, self.data.shape, 0.0).parameters())
         room_for(Path(config.store), parameters * self.precision.weight_dtype.itemsize + 2**22)
         return {

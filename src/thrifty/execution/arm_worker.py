@@ -1,0 +1,239 @@
+"""An arm's process: sets itself up, builds its workload, then does blocks of it at the parent's word, one at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import importlib
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+_WARM_UP_SECONDS = 0.05
+"""Least length of the warm-up after the first call; it also tells how long a call takes."""
+_WARM_UP_CALLS = 3
+_LEAD_IN_SHARE = 0.1
+"""A block begins with untimed calls, as the other arm has had the caches: of this share of the block, at most."""
+
+
+@dataclass(frozen=True)
+class ArmSpec:
+    """What an arm is given: names and plain values, never objects with code in them."""
+
+    entry: str
+    """`module:function` that makes the workload."""
+    options: dict[str, Any] = field(default_factory=dict)
+    threads: int = 1
+    cores: tuple[int, ...] | None = None
+    """Cores it may run on; None leaves that to the system."""
+    slowdown: float = 0.0
+    """Share by which every call is made to take longer, by waiting busily: 0.03 for 3 %. To try the instrument on itself."""
+    log: str = os.devnull
+    """File that what it prints goes to."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The arm has made its first calls."""
+
+    build_s: float
+    first_call_s: float
+    call_s: float
+    """Time of a call at the end of the warm-up."""
+    examples: int
+    settings: dict[str, Any]
+    """As they are in force, not as they were asked for."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of work, timed as a whole."""
+
+    calls: int
+    seconds: float
+    cpu_seconds: float
+    """Of all threads of the process."""
+    switches: int
+    """Times the kernel took the core away."""
+    device_seconds: float | None = None
+    """Between two events on the CUDA stream."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The arm could not do its work; it ends after this word."""
+
+    status: str
+    reason: str
+    details: str = field(default="", repr=False)
+
+
+def serve(connection: Connection, spec: ArmSpec) -> None:
+    """Build and obey until the parent is gone or says 0."""
+    from thrifty.execution.worker import _end_with_parent
+
+    _end_with_parent()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # what the workload starts is ended with it
+    _print_to(spec.log)
+    faulthandler.enable()
+    try:
+        _serve(connection, spec)
+    except (EOFError, ConnectionError):  # the parent is gone
+        pass
+    except BaseException as error:  # noqa: BLE001 - a library may raise SystemExit: it is told to the parent, and is our end
+        from thrifty.execution.worker import _first_line, _out_of_memory
+
+        memory = isinstance(error, Exception) and _out_of_memory(error)
+        status = "oom" if memory else getattr(error, "status", "error")
+        with contextlib.suppress(OSError):
+            connection.send(Failed(status, f"{type(error).__name__}: {_first_line(error)}", traceback.format_exc()))
+    connection.close()
+    os._exit(0)  # library threads must not delay the end
+
+
+def _serve(connection: Connection, spec: ArmSpec) -> None:
+    import torch
+
+    from thrifty.measure.timing import synchronise
+
+    if spec.cores is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, spec.cores)
+    torch.set_num_threads(spec.threads)
+    module, function = spec.entry.split(":")
+    begin = time.perf_counter()
+    workload = getattr(importlib.import_module(module), function)(**spec.options)
+    synchronise(workload.device)
+    built = time.perf_counter()
+    output = workload.call()
+    synchronise(workload.device)
+    first = time.perf_counter() - built
+    _hold_to_numbers(output)
+    del output
+    call = slowed(workload.call, spec.slowdown)
+    call_s = _warm_up(call, lambda: synchronise(workload.device))
+    before = _settings()
+    if before["threads"] != spec.threads:  # the workload has set its own: measured as the run would be, so it is put back
+        torch.set_num_threads(spec.threads)
+    gc.collect()
+    gc.freeze()  # what is alive now is not looked through again
+    gc.disable()  # a collection in the middle of one arm's block would be a difference between the arms
+    connection.send(Ready(built - begin, first, call_s, workload.examples, {**before, "threads": torch.get_num_threads()}))
+    while calls := connection.recv():
+        connection.send(_block(call, workload.device, calls))
+
+
+def slowed(call: Callable[[], object], share: float) -> Callable[[], object]:
+    """A call that takes longer by a share of what it took: the truth an instrument can be held to."""
+    if not share:
+        return call
+    clock = time.perf_counter
+
+    def slower() -> object:
+        begin = clock()
+        result = call()
+        end = clock()
+        end += share * (end - begin)
+        while clock() < end:
+            pass
+        return result
+
+    return slower
+
+
+def _warm_up(call: Callable[[], object], wait: Callable[[], None]) -> float:
+    begin, calls = time.perf_counter(), 0
+    last = begin
+    while calls < _WARM_UP_CALLS or last - begin < _WARM_UP_SECONDS:
+        before = last
+        call()
+        wait()
+        last = time.perf_counter()
+        calls += 1
+        shortest = last - before if calls == 1 else min(shortest, last - before)  # noqa: F821 - bound by the first
+    return shortest
+
+
+def _block(call: Callable[[], object], device: Any, calls: int) -> Block:
+    import torch
+
+    from thrifty.measure.timing import synchronise
+
+    for _ in range(int(calls * _LEAD_IN_SHARE)):
+        call()
+    synchronise(device)
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else []
+    switches, cpu = _involuntary_switches(), time.process_time()
+    begin = time.perf_counter()
+    if events:
+        events[0].record()
+    for _ in range(calls):
+        call()
+    if events:
+        events[1].record()
+    synchronise(device)
+    seconds = time.perf_counter() - begin
+    return Block(
+        calls,
+        seconds,
+        time.process_time() - cpu,
+        _involuntary_switches() - switches,
+        events[0].elapsed_time(events[1]) / 1e3 if events else None,
+    )
+
+
+def _involuntary_switches() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+class NotANumber(ValueError):
+    """A prediction that is not a number, or infinite."""
+
+    status = "diverged"
+
+
+def _hold_to_numbers(output: object) -> None:
+    import torch
+
+    if isinstance(output, torch.Tensor) and output.is_floating_point() and not bool(torch.isfinite(output).all()):
+        raise NotANumber("the prediction holds values that are not numbers, or infinite; look at the training of this model")
+
+
+def _settings() -> dict[str, Any]:
+    """What decides how fast torch computes, as it is in force."""
+    import torch
+
+    from thrifty.execution import libraries
+
+    return {
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "onednn": torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled,  # pyright: ignore[reportAttributeAccessIssue]
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "garbage_collection": "off while a block is timed",
+        **libraries.in_force(),
+    }
+
+
+def _print_to(log: str) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)

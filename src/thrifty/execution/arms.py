@@ -1,0 +1,102 @@
+"""The parent's side of arms: processes that live side by side, of which one works at a time at the parent's word."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Any
+
+from thrifty.execution import fork_server
+from thrifty.execution.arm_worker import ArmSpec, Block, Failed, Ready, serve
+from thrifty.execution.launch import _cause_of_death, _kernel_kills
+
+LONGEST_SILENCE = 600.0
+"""Seconds an arm may take for a block before it is ended."""
+
+
+class ArmFailed(Exception):
+    """An arm that cannot go on: it said so, or died."""
+
+    def __init__(self, status: str, reason: str, details: str = "") -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.details = status, reason, details
+
+
+class Arm:
+    """One arm's process. Ended, with whatever it started, when the `with` block is left."""
+
+    def __init__(self, spec: ArmSpec, preload: str = fork_server.ARMS, patience: float = LONGEST_SILENCE) -> None:
+        self.spec, self.patience = spec, patience
+        self._kills_before = _kernel_kills()
+        fork_server.warm_up(preload)
+        context = fork_server.context(preload)
+        self.connection: Connection
+        self.connection, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=serve, args=(theirs, replace(spec)), daemon=False)
+        with theirs, contextlib.nullcontext() if fork_server.fits() else fork_server.interrupts_held():
+            try:
+                self.process.start()
+            except (EOFError, ConnectionError) as error:
+                raise ArmFailed("oom", "no process could be started, as a rule for want of memory") from error
+
+    def __enter__(self) -> Arm:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()
+
+    def ready(self) -> Ready:
+        """Wait until it has built its workload and warmed up.
+
+        Raises:
+            ArmFailed: it could not.
+        """
+        found = self._heard()
+        assert isinstance(found, Ready)
+        return found
+
+    def work(self, calls: int) -> Block:
+        """Let it do a block of `calls` calls while we wait.
+
+        Raises:
+            ArmFailed: it could not.
+        """
+        with contextlib.suppress(OSError):  # it is gone, as we hear next
+            self.connection.send(calls)
+        found = self._heard()
+        assert isinstance(found, Block)
+        return found
+
+    def end(self) -> None:
+        """End the process, and what it has started; waits until it is gone."""
+        with contextlib.suppress(OSError):
+            self.connection.send(0)
+        self.connection.close()
+        self.process.join(timeout=2)
+        if self.process.pid is not None and hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        elif self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+
+    def _heard(self) -> Any:
+        heard = wait([self.connection, self.process.sentinel], timeout=self.patience)
+        if not heard:
+            self.process.kill()
+            raise ArmFailed("killed", f"it gave no sign of life for {self.patience:.0f} s and was ended")
+        try:
+            said = self.connection.recv() if self.connection.poll() else None
+        except (EOFError, OSError):
+            said = None
+        if said is None:
+            self.process.join()
+            raise ArmFailed(*_cause_of_death(self.process.exitcode or 0, _kernel_kills() > self._kills_before))
+        if isinstance(said, Failed):
+            raise ArmFailed(said.status, said.reason, said.details)
+        return said

@@ -1,0 +1,65 @@
+"""A fork server that holds the imports, so that a process is ready in a few hundredths of a second. Imports no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from thrifty.execution import libraries
+
+RUNS = "thrifty.execution.preload"
+"""What a run's worker needs: Lightning above all, some 5 s."""
+ARMS = "thrifty.execution.preload_arms"
+"""What predicting takes: torch and the building of models, some 2 s."""
+_LONGEST_SOCKET_NAME = 104
+"""Bytes, of the systems we know the fewest."""
+
+
+def context(preload: str = RUNS) -> Any:
+    """A fork server's context where there can be one, else that of fresh interpreters.
+
+    There is one fork server a process, and what it holds is settled when it starts.
+    """
+    libraries.prepare()  # read when the worker's libraries are loaded, so it is set before the worker exists
+    if not fits():
+        return multiprocessing.get_context("spawn")
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload([preload])
+    return found
+
+
+def fits() -> bool:
+    """Whether there are fork servers here, and room for the name of the socket they listen at, in the temporary directory."""
+    longest = len(os.fsencode(tempfile.gettempdir())) + len("/pymp-12345678/listener-12345678")
+    return "forkserver" in multiprocessing.get_all_start_methods() and longest < _LONGEST_SOCKET_NAME
+
+
+def warm_up(preload: str = RUNS) -> None:
+    """Start the fork server's imports; returns at once."""
+    if not fits():
+        return
+    context(preload)
+    from multiprocessing import forkserver, resource_tracker
+
+    resource_tracker.ensure_running()  # would unblock interrupts where the fork server starts it
+    # Ctrl-C reaches every process of the terminal. The fork server takes no note of it from its first moment: it ends with us.
+    with interrupts_held():
+        forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Within it SIGINT waits, for ever in the processes started there, unless they let it in; afterwards it comes to us."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,50 @@
+"""What arms can be told to measure, by name: each function takes plain values and returns a workload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from thrifty.config import registry
+from thrifty.config.compose import choice_of
+from thrifty.measure.workload import Workload
+from thrifty.methods.evaluate import predictor
+from thrifty.methods.model import build_model, load_trained
+
+PREDICTION = "thrifty.methods.workloads:prediction"
+UNTRAINED = "thrifty.methods.workloads:untrained"
+
+
+def prediction(run: str, config_hash: str, batch_size: int, device: str) -> Workload:
+    """Predictions of a run's model for a batch, under the run's precision.
+
+    Raises:
+        BadData: files missing, altered, truncated, or of another run.
+    """
+    where = torch.device(device)
+    trained = load_trained(Path(run), where, config_hash)
+    inputs = example_inputs(trained.manifest["shape"], batch_size).to(where)
+    predict = predictor(trained.module, trained.precision, where)
+    return Workload(lambda: predict(inputs), where, batch_size)
+
+
+def untrained(architecture: dict[str, Any], shape: dict[str, int], precision: dict[str, Any], batch_size: int) -> Workload:
+    """The same of a model with fresh weights, on the CPU: speed does not depend on their values."""
+    torch.manual_seed(0)
+    model = build_model(choice_of("architecture", architecture), shape, dropout=0.0)
+    chosen = choice_of("precision", precision)
+    context = registry.load("precision", chosen.name)(chosen)
+    where = torch.device("cpu")
+    inputs = example_inputs(shape, batch_size)
+    predict = predictor(model.to(context.weight_dtype), context, where)
+    return Workload(lambda: predict(inputs), where, batch_size)
+
+
+def example_inputs(shape: dict[str, int], batch_size: int) -> torch.Tensor:
+    """A batch of what a model of this shape takes: tokens where it has a vocabulary, else numbers."""
+    generator = torch.Generator().manual_seed(0)
+    if "vocabulary" in shape:
+        return torch.randint(shape["vocabulary"], (batch_size, shape["context"]), generator=generator)
+    return torch.randn(batch_size, shape["inputs"], generator=generator)
