@@ -187,6 +187,18 @@ def thrifty_command(arguments: Sequence[str]) -> int:
     return code
 
 
+def _seconds(text: str) -> float:
+    """A length of time as people type it: 60, 60s, 5m, 1h."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in "smh" else (text, "s")
+    try:
+        seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: is no length of time; write 60s, 5m or 1h")
+    return seconds
+
+
 def _parser() -> argparse.ArgumentParser:
     from thrifty import __version__
     from thrifty.report import commands
@@ -207,6 +219,31 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("run", metavar="RUN", help="a directory, an id, or a unique part of one")
     one.add_argument("--json", action="store_true", help="the record as it is")
     one.set_defaults(command=commands.show_run)
+
+    one = names.add_parser("compare", help="two runs against each other, in interleaved pairs of fresh processes")
+    one.add_argument("first", metavar="RUN_A", help="the run to compare with: a directory, an id, or a unique part of one")
+    one.add_argument("second", metavar="RUN_B", help="the run that is compared")
+    one.add_argument(
+        "--metric", action="append", metavar="NAME", help="a metric to compare; may be given again (quality, latency, size)"
+    )
+    one.add_argument(
+        "--pairs", type=int, metavar="N", help="so many pairs of processes a metric, however narrow the interval (8)"
+    )
+    one.add_argument(
+        "--budget",
+        type=_seconds,
+        metavar="TIME",
+        help="pairs for so long a metric, until a 3 %% difference would be seen: 60s, 5m",
+    )
+    one.add_argument(
+        "--fail-if",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="exit 1 where it holds: 'infer/latency_ms > +3%%'; may be given again",
+    )
+    one.add_argument("--json", action="store_true", help="everything, raw samples included")
+    one.set_defaults(command=commands.compare)
 
     one = names.add_parser("predict", help="predictions of a trained model for new data")
     one.add_argument("run", metavar="RUN", help="a directory, an id, or a unique part of one")

@@ -34,8 +34,9 @@ class ArmSpec:
     threads: int = 1
     cores: tuple[int, ...] | None = None
     """Cores it may run on; None leaves that to the system."""
-    slowdown: float = 0.0
-    """Share by which every call is made to take longer, by waiting busily: 0.03 for 3 %. To try the instrument on itself."""
+    slowdown: float | None = None
+    """Share by which every call is made to take longer, by waiting busily: 0.03 for 3 %. To try the instrument on itself;
+    0 has the cost of doing so, and no more."""
     log: str = os.devnull
     """File that what it prints goes to."""
 
@@ -95,10 +96,11 @@ def serve(connection: Connection, spec: ArmSpec) -> None:
     except BaseException as error:  # noqa: BLE001 - a library may raise SystemExit: it is told to the parent, and is our end
         from thrifty.execution.worker import _first_line, _out_of_memory
 
-        memory = isinstance(error, Exception) and _out_of_memory(error)
+        told = error if isinstance(error, Exception) else RuntimeError(repr(error))
+        memory = _out_of_memory(told)
         status = "oom" if memory else getattr(error, "status", "error")
         with contextlib.suppress(OSError):
-            connection.send(Failed(status, f"{type(error).__name__}: {_first_line(error)}", traceback.format_exc()))
+            connection.send(Failed(status, f"{type(error).__name__}: {_first_line(told)}", traceback.format_exc()))
     connection.close()
     os._exit(0)  # library threads must not delay the end
 
@@ -108,13 +110,13 @@ def _serve(connection: Connection, spec: ArmSpec) -> None:
 
     from thrifty.measure.timing import synchronise
 
-    if spec.cores is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, spec.cores)
     torch.set_num_threads(spec.threads)
     module, function = spec.entry.split(":")
     begin = time.perf_counter()
     workload = getattr(importlib.import_module(module), function)(**spec.options)
     synchronise(workload.device)
+    if spec.cores is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, spec.cores)  # now: two arms that share a core may be built on two
     built = time.perf_counter()
     output = workload.call()
     synchronise(workload.device)
@@ -134,9 +136,9 @@ def _serve(connection: Connection, spec: ArmSpec) -> None:
         connection.send(_block(call, workload.device, calls))
 
 
-def slowed(call: Callable[[], object], share: float) -> Callable[[], object]:
+def slowed(call: Callable[[], object], share: float | None) -> Callable[[], object]:
     """A call that takes longer by a share of what it took: the truth an instrument can be held to."""
-    if not share:
+    if share is None:
         return call
     clock = time.perf_counter
 
@@ -153,16 +155,15 @@ def slowed(call: Callable[[], object], share: float) -> Callable[[], object]:
 
 
 def _warm_up(call: Callable[[], object], wait: Callable[[], None]) -> float:
-    begin, calls = time.perf_counter(), 0
-    last = begin
-    while calls < _WARM_UP_CALLS or last - begin < _WARM_UP_SECONDS:
+    begin = last = time.perf_counter()
+    taken: list[float] = []
+    while len(taken) < _WARM_UP_CALLS or last - begin < _WARM_UP_SECONDS:
         before = last
         call()
         wait()
         last = time.perf_counter()
-        calls += 1
-        shortest = last - before if calls == 1 else min(shortest, last - before)  # noqa: F821 - bound by the first
-    return shortest
+        taken.append(last - before)
+    return min(taken)
 
 
 def _block(call: Callable[[], object], device: Any, calls: int) -> Block:

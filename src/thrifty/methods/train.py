@@ -162,14 +162,34 @@ class TrainMethod:
             model.load_state_dict(trained.module.state_dict())
         return model.to(self.device, self.precision.weight_dtype)
 
-    def _train(self, model: nn.Module) -> Trace:
-        config, data = self.config, self.data
+    def endless_steps(self) -> Callable[[], None]:
+        """After `prepare`: a call that makes the next optimiser step, for measuring; over the schedule's end it begins anew."""
+        self.data.to(self.device)
+        model = self._model().train()
+        module = self._module(model)
+        sampler = BatchSampler(self.data.sizes["train"], self.batch_size, self.config.seed)
+        whole = self.batch_size <= module.most_at_once
+
+        def step() -> None:
+            module.steps_made %= self.steps
+            draws = sampler.draws(module.steps_made, 1)
+            module.training_step([self.data.batch("train", draws[0])] if whole else draws, 0)
+
+        return step
+
+    def _module(self, model: nn.Module) -> TrainingModule:
+        config = self.config
         optimizer = registry.load("optimizer", config.optimizer.name)(config.optimizer, model)
         factor = registry.load("schedule", config.schedule.name)(config.schedule, self.steps)
         assert config.optimizer.lr is not None
-        module = TrainingModule(model, data, optimizer, config.optimizer.lr, factor, self.precision, config.regularizer)
+        module = TrainingModule(model, self.data, optimizer, config.optimizer.lr, factor, self.precision, config.regularizer)
         if config.batch_size != "full":
             module.most_at_once = self.batch_size  # what was asked for, memory included
+        return module
+
+    def _train(self, model: nn.Module) -> Trace:
+        config, data = self.config, self.data
+        module = self._module(model)
         validation_steps = _evenly(self.steps, config.train.validations)
         history_steps = _evenly(self.steps, _HISTORY_POINTS) | {1}
         sampler = BatchSampler(data.sizes["train"], self.batch_size, config.seed)

@@ -42,6 +42,26 @@ def untrained(architecture: dict[str, Any], shape: dict[str, int], precision: di
     return Workload(lambda: predict(inputs), where, batch_size)
 
 
+def training(overrides: list[str]) -> Workload:
+    """Optimiser steps of the training that overrides stand for, on its own data, at its own batch size.
+
+    Raises:
+        ThriftyError: as the run itself would.
+    """
+    from thrifty.config.compose import compose
+    from thrifty.execution.device import choose_device
+    from thrifty.methods.train import TrainMethod
+    from thrifty.stop import StopRequest
+
+    config = compose(overrides)
+    device = choose_device(config)
+    method = TrainMethod(config, device, lambda event: None, StopRequest())
+    method.prepare({one.partition("=")[0] for one in overrides})
+    torch.manual_seed(config.seed)
+    step = method.endless_steps()
+    return Workload(step, device, method.batch_size)
+
+
 def example_inputs(shape: dict[str, int], batch_size: int) -> torch.Tensor:
     """A batch of what a model of this shape takes: tokens where it has a vocabulary, else numbers."""
     generator = torch.Generator().manual_seed(0)

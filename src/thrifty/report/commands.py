@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from thrifty.errors import BadConfiguration, BadData
+from thrifty.report.progress import ComparisonProgress
 from thrifty.report.terminal import output_console, show
 
 
@@ -53,6 +54,46 @@ def show_run(options: argparse.Namespace) -> int:
     console = output_console()
     show(summary(record, str(directory), console.width, everything=True), console)
     return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Two runs against each other; exit 1 where a condition of --fail-if is met."""
+    from thrifty.instrument.comparison import Run, compare_runs, default_metrics, with_budget
+    from thrifty.instrument.floor import kept_floor
+    from thrifty.instrument.guards import parse_guard, with_guarded
+    from thrifty.instrument.pairs import Plan
+    from thrifty.store import find_run, read_record
+
+    guards = [parse_guard(one) for one in options.fail_if]
+    if options.pairs is not None and options.pairs < 2:
+        raise BadConfiguration(f"--pairs {options.pairs}: must be at least 2, pairs of fresh processes")
+    paths = [find_run(options.store, one) for one in (options.first, options.second)]
+    runs = (Run(paths[0], read_record(paths[0])), Run(paths[1], read_record(paths[1])))
+    for run in runs:
+        if run.record["status"] != "ok":
+            raise BadData(f"{run.record['id']}: is {run.record['status']}; only finished runs can be compared")
+    metrics = with_guarded(options.metric or default_metrics(runs), guards)
+    plan = with_budget(Plan(), options.pairs, options.budget)
+    floor = kept_floor(options.store)
+    with ComparisonProgress(sys.stderr) as progress:
+        findings = compare_runs(runs, metrics, plan, floor, progress.tell)
+    by_name = {one.metric: one for one in findings}
+    failed = [one.text for one in guards if one.failed_by(by_name[one.metric])]
+    unsure = [(one.text, why) for one in guards if (why := one.open_in(by_name[one.metric])) is not None]
+    if options.json:
+        from thrifty.report.comparison import as_json
+
+        print(json.dumps(as_json(runs, findings, floor, failed), indent=1))
+    else:
+        from thrifty.report.comparison import comparison_report
+
+        console = output_console()
+        show(comparison_report(runs, findings, floor), console)
+    for text, why in unsure:
+        sys.stderr.write(f"not certain: {text}: {why}\n")
+    for text in failed:
+        sys.stderr.write(f"failed: {text}\n")
+    return 1 if failed else 0
 
 
 def predict(options: argparse.Namespace) -> int:

@@ -1,0 +1,121 @@
+"""Comparing two arms: pairs of fresh processes, one after the other, until the interval is narrow enough or the time is spent."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from thrifty.execution import fork_server
+from thrifty.execution.arm_worker import ArmSpec, Ready
+from thrifty.execution.arms import Arm, ArmFailed
+from thrifty.measure.comparison import Comparison, Pair, compare
+
+LEAST_PAIRS = 6
+"""Fewer leave Student's t so wide that little is ever claimed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much a comparison may take. It looks at the interval's width only, never at where it lies."""
+
+    most_pairs: int = 8
+    seconds: float = 60.0
+    """Of the whole comparison; at least `LEAST_PAIRS` are made all the same, where `most_pairs` allows."""
+    half_width: float = 0.0
+    """Share at which the interval is narrow enough to stop; 0 makes all pairs."""
+    block_s: float = 1e-3
+    """Length of a block: at least one call. Long against the clock, short against the machine's moods."""
+    blocks: int = 12
+    """Least blocks of each arm in a pair."""
+    pair_s: float = 0.16
+    """Least length of a pair's blocks."""
+
+
+@dataclass
+class Measured:
+    """What a comparison took and gave."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    ready: tuple[Ready, Ready] | None = None
+    """Of the last pair."""
+    calls: tuple[int, int] = (0, 0)
+    """In a block."""
+    switches: int = 0
+    seconds: float = 0.0
+    comparison: Comparison | None = None
+
+
+class PairFailed(Exception):
+    """One of the arms could not go on; says which (0 or 1)."""
+
+    def __init__(self, place: int, error: ArmFailed) -> None:
+        super().__init__(str(error))
+        self.place, self.error = place, error
+
+
+def measure(
+    first: ArmSpec,
+    second: ArmSpec,
+    plan: Plan,
+    noise_floor: float = 0.0,
+    seed: int = 0,
+    on_pair: Callable[[Measured], None] = lambda _: None,
+    preload: str = fork_server.ARMS,
+) -> Measured:
+    """Measure the second arm against the first.
+
+    Args:
+        seed: of the order within pairs.
+        on_pair: told after every pair.
+
+    Raises:
+        PairFailed: an arm could not be built, failed, or died; processes are gone by then.
+    """
+    order = random.Random(seed)
+    found = Measured()
+    begin = time.perf_counter()
+    while len(found.pairs) < plan.most_pairs:
+        started = time.perf_counter()
+        found.pairs.append(_pair(first, second, plan, order, found, preload))
+        now = time.perf_counter()
+        found.seconds = now - begin
+        if len(found.pairs) >= min(2, plan.most_pairs):
+            found.comparison = compare(found.pairs, noise_floor)
+        on_pair(found)
+        if len(found.pairs) < LEAST_PAIRS:
+            continue
+        narrow = found.comparison is not None and found.comparison.half_width <= plan.half_width
+        if narrow or found.seconds + (now - started) > plan.seconds:
+            break
+    found.comparison = compare(found.pairs, noise_floor)
+    return found
+
+
+def _pair(first: ArmSpec, second: ArmSpec, plan: Plan, order: random.Random, found: Measured, preload: str) -> Pair:
+    """One pair of fresh processes, built in random order, then taking turns in random order."""
+    specs, arms, place = (first, second), {}, 0
+    try:
+        for place in order.sample((0, 1), 2):
+            arms[place] = Arm(replace(specs[place]), preload)
+        ready = []
+        for place in (0, 1):
+            ready.append(arms[place].ready())
+        # Both arms do the same number of calls where both are of a kind, so that a block means the same.
+        longest = max(one.call_s / one.examples for one in ready)
+        calls = [max(1, round(plan.block_s / (longest * one.examples))) for one in ready]
+        found.ready, found.calls = (ready[0], ready[1]), (calls[0], calls[1])
+        taken: tuple[list[float], list[float]] = ([], [])
+        end = time.perf_counter() + plan.pair_s
+        while len(taken[0]) < plan.blocks or time.perf_counter() < end:
+            for place in order.sample((0, 1), 2):
+                block = arms[place].work(calls[place])
+                taken[place].append(block.seconds / (block.calls * ready[place].examples))
+                found.switches += block.switches
+        return Pair(*taken)
+    except ArmFailed as error:
+        raise PairFailed(place, error) from error
+    finally:
+        for arm in arms.values():
+            arm.end()

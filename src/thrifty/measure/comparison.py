@@ -1,0 +1,108 @@
+"""From blocks of two arms to a verdict. Pure arithmetic, tried on simulated samples whose truth is known.
+
+The unit of replication is a pair of fresh processes: what differs from one process to the next (where its memory lies, which
+core it got) would otherwise pass for a difference between the arms. Within a pair, blocks of the two arms follow each other
+closely, so that what the machine does meanwhile hits both. The pair's value is the mean of the middle half of the log ratios of
+neighbouring blocks: a block that something else fell into moves their mean, and hardly the mean of the middle half, which
+scatters less than their median.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from thrifty.measure.statistics import Interval, bootstrap_interval, mean_interval
+
+SMALLEST_CLAIM = 0.02
+"""A difference smaller than this is never claimed: what it would take to be sure of it is dearer than it is worth."""
+_RESAMPLES = 400
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two fresh processes that took turns: seconds by unit of work of each block."""
+
+    first: list[float]
+    second: list[float]
+
+    def log_ratio(self) -> float:
+        """The pair's value: log of the second arm's time over the first's, robust against blocks that were disturbed."""
+        first, second = np.log(self.first), np.log(self.second)
+        # Each block has two neighbours of the other arm: the one of its own turn, and that of the turn before.
+        neighbours = np.concatenate([second - first, second[:-1] - first[1:]])
+        return float(stats.trim_mean(neighbours, 0.25))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The second arm's time over the first's."""
+
+    ratio: Interval
+    """With Student's t over the pairs' log ratios."""
+    bootstrap: Interval
+    """The same by drawing pairs again; stands beside it, decides nothing."""
+    halves_agree: bool
+    """Whether the first half of the pairs and the second tell the same: if not, something changed while we measured."""
+    noise_floor: float
+    """Share below which this machine shows differences between an arm and itself."""
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval's width, as a share of the ratio; infinite for a single pair."""
+        if self.ratio.low is None or self.ratio.high is None:
+            return math.inf
+        return (math.log(self.ratio.high) - math.log(self.ratio.low)) / 2
+
+    @property
+    def smallest_claim(self) -> float:
+        """Share a difference must exceed to be claimed."""
+        return max(SMALLEST_CLAIM, self.noise_floor)
+
+    @property
+    def resolvable(self) -> float:
+        """The smallest difference that this comparison would as a rule (in four of five tries) have claimed, as a share."""
+        if not math.isfinite(self.half_width):
+            return math.inf
+        degrees = self.ratio.n - 1
+        error = self.half_width / float(stats.t.ppf(0.975, degrees))
+        certain = self.half_width + error * float(stats.t.ppf(0.8, degrees))
+        return math.expm1(max(certain, math.log1p(self.smallest_claim) + error * float(stats.t.ppf(0.8, degrees))))
+
+    @property
+    def differs(self) -> bool:
+        """Whether a difference is claimed: the interval excludes 1, and the size exceeds what is never claimed."""
+        low, high = self.ratio.low, self.ratio.high
+        if low is None or high is None or not self.halves_agree:
+            return False
+        size = abs(math.log(self.ratio.value))
+        return (low > 1 or high < 1) and size > math.log1p(self.smallest_claim)
+
+
+def compare(pairs: Sequence[Pair], noise_floor: float = 0.0) -> Comparison:
+    """The comparison that pairs of processes make; at least one pair of at least one block each."""
+    logs = np.array([pair.log_ratio() for pair in pairs])
+    mean = mean_interval(logs)
+    again = bootstrap_interval(lambda drawn: float(drawn[:, 0].mean()), logs[:, None], _RESAMPLES)
+    return Comparison(_exponential(mean), _exponential(again), _halves_agree(logs), noise_floor)
+
+
+def _halves_agree(logs: np.ndarray) -> bool:
+    """Welch's test on the two halves; disagreement is told at 1 in 1000, as it withholds what would else be claimed."""
+    half = len(logs) // 2
+    if half < 3:
+        return True
+    first, second = logs[:half], logs[half:]
+    if math.isclose(first.std() + second.std(), 0, abs_tol=1e-12):
+        return bool(np.isclose(first.mean(), second.mean()))
+    _, p_value = stats.ttest_ind(first, second, equal_var=False)
+    return float(p_value) > 0.001
+
+
+def _exponential(logs: Interval) -> Interval:
+    low, high = (None if one is None else math.exp(one) for one in (logs.low, logs.high))
+    return Interval(math.exp(logs.value), low, high, logs.n)

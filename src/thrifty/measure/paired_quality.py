@@ -1,0 +1,71 @@
+"""Quality of two models on the same examples: what differs is the models, not which examples they were asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from thrifty.measure.statistics import Interval, bootstrap_interval, mean_interval
+
+_Z = 1.959963984540054
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """The second model's score minus the first's, in the metric's unit."""
+
+    difference: Interval
+    p_value: float | None
+    """Of the test beside the interval; None where the interval is all there is."""
+    test: str
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval excludes 0, and the test, where there is one, agrees."""
+        low, high = self.difference.low, self.difference.high
+        if low is None or high is None:
+            return False
+        return (low > 0 or high < 0) and (self.p_value is None or self.p_value < 0.05)
+
+
+def accuracy_difference(first: np.ndarray, second: np.ndarray) -> PairedDifference:
+    """Of two models' right (1) and wrong (0) answers to the same examples: McNemar's exact test, Agresti and Min's interval.
+
+    Source: McNemar, Psychometrika 12, 1947; Agresti and Min, Statistics in Medicine 24, 2005 (half an example more in each of
+    the four cells: the plain interval covers too little where few examples differ).
+    """
+    n = len(first)
+    only_first, only_second = int(((first > 0.5) & (second < 0.5)).sum()), int(((first < 0.5) & (second > 0.5)).sum())
+    discordant = only_first + only_second
+    p_value = 1.0 if discordant == 0 else float(stats.binomtest(only_first, discordant, 0.5).pvalue)
+    gained, lost, total = only_second + 0.5, only_first + 0.5, n + 2
+    centre = (gained - lost) / total
+    half = _Z * math.sqrt(max(0.0, gained + lost - (gained - lost) ** 2 / total)) / total
+    value = (only_second - only_first) / n
+    interval = Interval(value, max(-1.0, min(value, centre - half)), min(1.0, max(value, centre + half)), n)
+    return PairedDifference(interval, p_value, "McNemar's exact test")
+
+
+def mean_difference(first: np.ndarray, second: np.ndarray) -> PairedDifference:
+    """Of the mean of a score, such as the loss, over the same examples: Student's t on the differences."""
+    return PairedDifference(mean_interval(np.asarray(second, np.float64) - np.asarray(first, np.float64)), None, "paired t")
+
+
+def statistic_difference(
+    statistic: Callable[[np.ndarray], float], first: np.ndarray, second: np.ndarray, resamples: int = _RESAMPLES
+) -> PairedDifference:
+    """Of any statistic of examples, by drawing the same examples for both.
+
+    Args:
+        statistic: of an array shaped (examples, columns).
+        first: one row an example; `second` likewise, in the same order.
+    """
+    width = first.shape[1]
+    joined = np.concatenate([first, second], axis=1)
+    found = bootstrap_interval(lambda drawn: statistic(drawn[:, width:]) - statistic(drawn[:, :width]), joined, resamples)
+    return PairedDifference(found, None, "bootstrap over examples")
