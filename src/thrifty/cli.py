@@ -245,6 +245,16 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="everything, raw samples included")
     one.set_defaults(command=commands.compare)
 
+    one = names.add_parser("verify", help="the instrument tried on itself, on this machine: false claims, misses, coverage")
+    one.add_argument(
+        "--trials", type=int, default=20, metavar="N", help="comparisons of each known truth (20: under 10 minutes)"
+    )
+    one.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the model it is tried on (1)")
+    one.add_argument("--fresh", action="store_true", help="begin anew; otherwise trials kept in the store are not made again")
+    one.add_argument("--markdown", action="store_true", help="as results/instrument.md has it")
+    one.add_argument("--json", action="store_true", help="every trial")
+    one.set_defaults(command=commands.verify)
+
     one = names.add_parser("predict", help="predictions of a trained model for new data")
     one.add_argument("run", metavar="RUN", help="a directory, an id, or a unique part of one")
     one.add_argument("input", metavar="INPUT", help="a CSV or Parquet file; for text a prompt, a file that holds one, or -")

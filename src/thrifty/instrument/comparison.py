@@ -23,9 +23,6 @@ from thrifty.record import usable_cores
 _EXACT = ("size/", "infer/flops_per_sample", "train/flops")
 _PREDICTION, _TRAINING = "thrifty.methods.workloads:prediction", "thrifty.methods.workloads:training"
 _BATCH = re.compile(r"infer/batch_(\d+)/(latency_ms|samples_per_s)")
-NARROW = 0.01
-"""Half width of the interval at which a comparison stops: a 3 % difference is then found as a rule."""
-FLOOR_FILE = "noise_floor.json"
 _SAME, _UNRESOLVED, _NOT = "the same", "no difference resolved", "not compared"
 
 
@@ -55,7 +52,7 @@ class Finding:
     noise_floor: float | None = None
     seconds: float = 0.0
     flags: list[str] = field(default_factory=list)
-    samples: list[dict[str, list[float]]] = field(default_factory=list, repr=False)
+    samples: list[dict[str, Any]] = field(default_factory=list, repr=False)
     """Seconds by example of every block of every pair."""
     settings: dict[str, Any] | None = None
 
@@ -193,7 +190,7 @@ def _timed(name: str, found: Measured, values: tuple[float | None, float | None]
         noise_floor=noise_floor,
         seconds=found.seconds,
         flags=flags,
-        samples=[{"first": pair.first, "second": pair.second} for pair in found.pairs],
+        samples=[vars(pair) for pair in found.pairs],
         settings=found.ready[0].settings if found.ready else None,
     )
 
@@ -235,7 +232,7 @@ def _exact(name: str, values: tuple[float | None, float | None]) -> Finding:
 def with_budget(plan: Plan, pairs: int | None, seconds: float | None) -> Plan:
     """The plan as the command line changes it: so many pairs exactly, or as many as fit a time."""
     if pairs is not None:
-        return replace(plan, most_pairs=pairs, half_width=0.0, seconds=math.inf)
+        return replace(plan, pairs=pairs, most_pairs=pairs, half_width=0.0)
     if seconds is not None:
-        return replace(plan, most_pairs=10_000, seconds=seconds, half_width=NARROW)
+        return replace(plan, seconds=seconds)
     return plan

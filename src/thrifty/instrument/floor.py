@@ -26,11 +26,12 @@ def measure_floor(comparisons: int = 4, plan: Plan | None = None) -> Interval:
     """
     from scipy import stats
 
-    plan = plan or Plan(most_pairs=6, pair_s=0.1)
+    plan = plan or Plan(pairs=6, most_pairs=6, half_width=0.0)
     found = [measure(REFERENCE, REFERENCE, plan, seed=number).comparison for number in range(comparisons)]
     logs = np.array([math.log(one.ratio.value) for one in found if one is not None])
     square = float(np.mean(logs**2))
-    low, high = (2 * math.sqrt(square * comparisons / float(stats.chi2.ppf(share, comparisons))) for share in (0.975, 0.025))
+    spread = [comparisons / float(stats.chi2.ppf(share, comparisons)) for share in (0.975, 0.025)]
+    low, high = (2 * math.sqrt(square * one) for one in spread)
     return Interval(2 * math.sqrt(square), low, high, comparisons)
 
 

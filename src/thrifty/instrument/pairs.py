@@ -20,16 +20,18 @@ LEAST_PAIRS = 6
 class Plan:
     """How much a comparison may take. It looks at the interval's width only, never at where it lies."""
 
-    most_pairs: int = 8
-    seconds: float = 60.0
-    """Of the whole comparison; at least `LEAST_PAIRS` are made all the same, where `most_pairs` allows."""
-    half_width: float = 0.0
-    """Share at which the interval is narrow enough to stop; 0 makes all pairs."""
+    half_width: float = 0.01
+    """Share at which the interval is narrow enough to stop: a 3 % difference is then found as a rule. 0 never is."""
+    pairs: int = 8
+    """Made unless the interval is narrow before, however long they take."""
+    seconds: float = 3.5
+    """While these are not spent, more pairs are made for an interval that is still wide."""
+    most_pairs: int = 10_000
     block_s: float = 1e-3
     """Length of a block: at least one call. Long against the clock, short against the machine's moods."""
     blocks: int = 12
     """Least blocks of each arm in a pair."""
-    pair_s: float = 0.16
+    pair_s: float = 0.2
     """Least length of a pair's blocks."""
 
 
@@ -84,10 +86,11 @@ def measure(
         if len(found.pairs) >= min(2, plan.most_pairs):
             found.comparison = compare(found.pairs, noise_floor)
         on_pair(found)
-        if len(found.pairs) < LEAST_PAIRS:
+        if len(found.pairs) < LEAST_PAIRS or found.comparison is None:
             continue
-        narrow = found.comparison is not None and found.comparison.half_width <= plan.half_width
-        if narrow or found.seconds + (now - started) > plan.seconds:
+        narrow = found.comparison.half_width <= plan.half_width
+        spent = len(found.pairs) >= plan.pairs and found.seconds + (now - started) > plan.seconds
+        if narrow or spent:
             break
     found.comparison = compare(found.pairs, noise_floor)
     return found
@@ -107,13 +110,16 @@ def _pair(first: ArmSpec, second: ArmSpec, plan: Plan, order: random.Random, fou
         calls = [max(1, round(plan.block_s / (longest * one.examples))) for one in ready]
         found.ready, found.calls = (ready[0], ready[1]), (calls[0], calls[1])
         taken: tuple[list[float], list[float]] = ([], [])
+        second_led: list[bool] = []
         end = time.perf_counter() + plan.pair_s
         while len(taken[0]) < plan.blocks or time.perf_counter() < end:
-            for place in order.sample((0, 1), 2):
+            turn = order.sample((0, 1), 2)
+            second_led.append(turn[0] == 1)
+            for place in turn:
                 block = arms[place].work(calls[place])
                 taken[place].append(block.seconds / (block.calls * ready[place].examples))
                 found.switches += block.switches
-        return Pair(*taken)
+        return Pair(*taken, second_led)
     except ArmFailed as error:
         raise PairFailed(place, error) from error
     finally:

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from thrifty.errors import BadConfiguration, BadData
-from thrifty.report.progress import ComparisonProgress
+from thrifty.report.progress import ComparisonProgress, TrialProgress
 from thrifty.report.terminal import output_console, show
 
 
@@ -94,6 +94,31 @@ def compare(options: argparse.Namespace) -> int:
     for text in failed:
         sys.stderr.write(f"failed: {text}\n")
     return 1 if failed else 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """The instrument tried on itself."""
+    from thrifty.instrument.verify import run_trials, tally
+    from thrifty.record import usable_cores
+
+    for name, most in (("trials", 100_000), ("threads", usable_cores())):
+        if not 1 <= getattr(options, name) <= most:
+            raise BadConfiguration(f"--{name} {getattr(options, name)}: must be 1 to {most}")
+    with TrialProgress(sys.stderr) as progress:
+        trials = run_trials(options.store, options.trials, options.threads, options.fresh, progress.tell)
+    tallies = tally(trials)
+    if options.markdown:
+        from thrifty.report.verify import verify_markdown
+
+        print(verify_markdown(tallies, options.trials, options.threads), end="")
+    elif options.json:
+        print(json.dumps({"trials": [vars(one) for one in trials]}, indent=1))
+    else:
+        from thrifty.report.verify import verify_report
+
+        console = output_console()
+        show(verify_report(tallies), console)
+    return 0
 
 
 def predict(options: argparse.Namespace) -> int:
