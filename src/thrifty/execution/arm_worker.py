@@ -6,10 +6,12 @@ import contextlib
 import faulthandler
 import gc
 import importlib
+import multiprocessing
 import os
 import resource
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -87,6 +89,7 @@ def serve(connection: Connection, spec: ArmSpec) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # what the workload starts is ended with it
+    threading.Thread(target=_end_with_the_command_line, daemon=True).start()
     _print_to(spec.log)
     faulthandler.enable()
     try:
@@ -103,6 +106,20 @@ def serve(connection: Connection, spec: ArmSpec) -> None:
             connection.send(Failed(status, f"{type(error).__name__}: {_first_line(told)}", traceback.format_exc()))
     connection.close()
     os._exit(0)  # library threads must not delay the end
+
+
+def _end_with_the_command_line() -> None:
+    """Wait, without a cost, for the command line to be gone, also in the middle of a block, and end everything here.
+
+    The kernel's word of a parent's death tells of the fork server, which stays as long as one of its children does.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    parent.join()
+    if hasattr(os, "killpg"):
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 def _serve(connection: Connection, spec: ArmSpec) -> None:

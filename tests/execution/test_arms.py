@@ -1,0 +1,214 @@
+"""Arms: what they are told, what they tell, and what is left of one that misbehaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thrifty.execution.arm_worker import ArmSpec
+from thrifty.execution.arms import Arm, ArmFailed
+from thrifty.execution.cores import freest_cores, idle_ticks
+from thrifty.instrument.pairs import PairFailed, Plan, measure
+
+LINUX = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells of processes through /proc and ends them with their parent"
+)
+QUICK = Plan(pairs=2, most_pairs=2, blocks=3, pair_s=0.0)
+
+
+def spec(name: str, **options: Any) -> ArmSpec:
+    return ArmSpec(f"faulty_workloads:{name}", options)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that is gone and not yet waited for by its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pid: int, limit: float = 10) -> bool:
+    end = time.monotonic() + limit
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not alive(pid)
+
+
+def test_an_arm_works_at_our_word_and_tells_how_long() -> None:
+    with Arm(spec("well_behaved", batch_size=4)) as arm:
+        ready = arm.ready()
+        assert ready.examples == 4
+        assert 0 < ready.call_s <= ready.first_call_s * 10
+        block = arm.work(50)
+        assert block.calls == 50
+        assert block.seconds > 0
+        pid = arm.process.pid
+    assert pid is not None
+    assert gone(pid)
+
+
+def test_settings_are_those_in_force() -> None:
+    cores = tuple(sorted(os.sched_getaffinity(0)))[:1] if hasattr(os, "sched_getaffinity") else None
+    with Arm(ArmSpec("faulty_workloads:well_behaved", threads=1, cores=cores)) as arm:
+        settings = arm.ready().settings
+    assert settings["threads"] == 1
+    assert settings["cores"] == (None if cores is None else list(cores))
+    assert settings["default_dtype"] == "float32"
+    assert settings["omp_wait_policy"] == os.environ["OMP_WAIT_POLICY"]
+
+
+FAULTS = {
+    "fails_at_the_first_call": ("error", "shapes cannot be multiplied"),
+    "not_a_number": ("diverged", "not numbers"),
+    "too_much_memory": ("oom", "allocate"),
+    "exits": ("killed", "exit code 3"),
+    "raises_system_exit": ("error", "a library's way out"),
+    "segfaults": ("killed", "SIGSEGV"),
+    "is_killed": ("killed", "SIGKILL"),
+    "there_is_no_such": ("error", "there_is_no_such"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_an_arm_that_fails_says_why_and_the_next_is_not_affected(name: str) -> None:
+    status, reason = FAULTS[name]
+    with Arm(spec(name)) as arm, pytest.raises(ArmFailed) as caught:
+        arm.ready()
+    assert caught.value.status == status
+    assert reason in caught.value.reason
+    assert "\n" not in caught.value.reason
+    with Arm(spec("well_behaved")) as arm:
+        arm.ready()
+
+
+def test_an_arm_that_fails_in_a_block_says_why() -> None:
+    with Arm(spec("fails_later")) as arm:
+        arm.ready()
+        with pytest.raises(ArmFailed, match="the fourth was the last"):
+            arm.work(1)
+
+
+def test_an_arm_that_dies_in_a_block_is_told_from_one_that_fails() -> None:
+    with Arm(spec("well_behaved")) as arm:
+        arm.ready()
+        assert arm.process.pid is not None
+        os.kill(arm.process.pid, signal.SIGKILL)
+        with pytest.raises(ArmFailed, match="SIGKILL") as caught:
+            arm.work(1)
+    assert caught.value.status == "killed"
+
+
+def test_an_arm_that_says_nothing_is_ended() -> None:
+    with Arm(spec("never_ends"), patience=0.5) as arm:
+        with pytest.raises(ArmFailed, match="no sign of life"):
+            arm.ready()
+        assert arm.process.pid is not None
+    assert gone(arm.process.pid)
+
+
+def test_what_an_arm_prints_does_not_reach_us(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with Arm(ArmSpec("faulty_workloads:prints", {"text": "hello"}, log=str(log))) as arm:
+        arm.ready()
+        arm.work(1)
+    assert "hello" not in "".join(capfd.readouterr())
+    assert log.read_text().count("hello") == 2
+
+
+def test_what_an_arm_changes_stays_in_it() -> None:
+    with Arm(spec("changes_everything")) as first:
+        changed = first.ready().settings
+        with Arm(spec("well_behaved")) as second:
+            settings = second.ready().settings
+    assert changed["threads"] == 1, "the instrument's number of threads is put back before anything is measured"
+    assert changed["default_dtype"] == "float64", "and what else is in force is told"
+    assert changed["deterministic"]
+    assert settings["default_dtype"] == "float32"
+    assert not settings["deterministic"]
+
+
+@LINUX
+def test_processes_that_an_arm_started_end_with_it(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    with Arm(spec("starts_a_process", pid_file=str(pid_file))) as arm:
+        arm.ready()
+        child = int(pid_file.read_text())
+        assert alive(child)
+    assert gone(child)
+
+
+@LINUX
+def test_arms_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "from thrifty.execution.arms import Arm\n"
+        "from thrifty.execution.arm_worker import ArmSpec\n"
+        "if __name__ == '__main__':\n"
+        "    arm = Arm(ArmSpec('faulty_workloads:well_behaved'))\n"
+        "    arm.ready()\n"
+        "    print(arm.process.pid, flush=True)\n"
+        "    arm.work(10**9)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert alive(pid)
+        parent.kill()
+    assert gone(pid)
+
+
+def test_a_pair_with_a_failing_arm_says_which_and_leaves_nothing_running() -> None:
+    with pytest.raises(PairFailed) as caught:
+        measure(spec("well_behaved"), spec("is_killed"), QUICK)
+    assert caught.value.place == 1
+    assert caught.value.error.status == "killed"
+
+
+def test_a_pair_is_measured_by_example() -> None:
+    """Arms of different batch sizes: what is kept is seconds by example."""
+    found = measure(spec("well_behaved", batch_size=1), spec("well_behaved", batch_size=64), QUICK)
+    assert len(found.pairs) == 2
+    assert all(len(pair.first) == len(pair.second) == len(pair.second_led) == 3 for pair in found.pairs)
+    assert found.comparison is not None
+    assert found.comparison.ratio.value < 0.5, "64 examples at once cost less each than one alone"
+
+
+def test_a_slowdown_is_as_large_as_it_says() -> None:
+    """A clock moved by hand: a call takes 1 s, the slowed one waits for 0.25 s more."""
+    from thrifty.execution import arm_worker
+
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 0.001
+        return now[0]
+
+    def call() -> object:
+        now[0] += 1.0
+        return "result"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arm_worker.time, "perf_counter", clock)
+        slower = arm_worker.slowed(call, 0.25)
+        assert slower() == "result"
+        assert now[0] == pytest.approx(1.25, abs=0.01)
+    assert arm_worker.slowed(call, None) is call
+
+
+def test_idle_ticks_by_hand() -> None:
+    text = "cpu  9 9 9 9 9\ncpu0 1 2 3 100 20 0 0 0 0 0\ncpu1 1 2 3 50 5 0 0 0 0 0\nintr 5\n"
+    assert idle_ticks(text) == {0: 120, 1: 55}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not let processes choose cores")
+def test_every_core_is_no_choice() -> None:
+    assert freest_cores(len(os.sched_getaffinity(0))) is None
