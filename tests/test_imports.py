@@ -21,6 +21,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("measure",),
     GROUPS,
     ("methods", "execution", "sinks"),
+    ("instrument",),
     ("sweeps", "studies"),
     ("report",),
     ("cli", "__main__"),
