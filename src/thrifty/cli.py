@@ -265,6 +265,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, default=0, metavar="N", help="text: seed of the drawing (0)")
     one.set_defaults(command=commands.predict)
 
+    one = names.add_parser("doctor", help="what this machine can do, and what would spoil a measurement on it now")
+    one.add_argument("--json", action="store_true", help="everything, as JSON")
+    one.add_argument("--quick", action="store_true", help="shorter measurements of what it can do")
+    one.set_defaults(command=commands.doctor)
+
     one = names.add_parser("keys", help="every key of the configuration, with type, default and meaning")
     one.add_argument(
         "pattern", nargs="?", default="", help="only keys with this in their name, or of this choice (optimizer=adam)"

@@ -1,4 +1,4 @@
-"""What `thrifty list`, `show`, `predict` and `keys` do. Each takes the parsed options and returns the exit code."""
+"""What `thrifty list`, `show`, `predict`, `doctor` and `keys` do. Each takes the parsed options and returns the exit code."""
 
 from __future__ import annotations
 
@@ -142,6 +142,24 @@ def predict(options: argparse.Namespace) -> int:
     model = predictor(trained.module, trained.precision, torch.device("cpu"))
     text = task.predict(trained.manifest["task"]["state"], model, options.input, options.output, vars(options))
     print(text, end="" if text.endswith("\n") else "\n")
+    return 0
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """What this machine is and can do, and what would spoil a measurement on it now."""
+    from thrifty.instrument.doctor import examine
+
+    diagnosis = examine(options.store, options.quick)
+    if options.json:
+        from dataclasses import asdict
+
+        from thrifty.record import to_json
+
+        print(to_json(asdict(diagnosis)), end="")
+        return 0
+    from thrifty.report.doctor import doctor_page
+
+    show(doctor_page(diagnosis), output_console())
     return 0
 
 
