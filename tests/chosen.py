@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from thrifty.config.compose import choice_of
+from thrifty.config.choice import choice_of
 from thrifty.config.values import choice_values
 
 

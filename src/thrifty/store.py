@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from omegaconf import OmegaConf
 
 from thrifty.atomic import sync_directory, write_atomically
 from thrifty.errors import BadConfiguration, BadData, nearest
@@ -56,6 +55,8 @@ class RunDirectory:
         Raises:
             BadData: the store cannot be written.
         """
+        from omegaconf import OmegaConf  # reading needs none of it
+
         config = record["config"]
         parts = (config["task"]["name"], config["architecture"]["name"], config["model"], config["method"]["name"])
         temporary = parent / f".claim-{secrets.token_hex(6)}"

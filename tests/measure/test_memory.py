@@ -13,31 +13,72 @@ from thrifty.measure import memory
 
 MIB = 64
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+KNOWN_SIZES = pytest.mark.parametrize("mib", [64, 256])
 
 
-def _allocate() -> np.ndarray:
-    return np.ones(MIB * 2**20, dtype=np.uint8)
+def _allocate(mib: int = MIB) -> np.ndarray:
+    """So many MiB, every page of them written; given back to the system when they are freed, as large pieces are."""
+    return np.ones(mib * 2**20, dtype=np.uint8)
 
 
-@linux
-def test_a_peak_is_seen_after_it_is_gone_and_not_by_the_next_measurement() -> None:
-    with memory.PeakHostMemory() as peak:
-        _allocate()
+def _grown(peak: memory.PeakHostMemory) -> float:
     assert peak.reason is None
     assert peak.peak_mib is not None
     assert peak.before_mib is not None
-    assert peak.peak_mib - peak.before_mib == pytest.approx(MIB, rel=0.03)
-    with memory.PeakHostMemory() as calm:
-        pass
-    assert calm.peak_mib is not None
-    assert calm.before_mib is not None
-    assert calm.peak_mib - calm.before_mib < MIB * 0.03
+    return peak.peak_mib - peak.before_mib
 
 
 @linux
-def test_what_a_process_writes_is_told_apart_from_what_it_maps(tmp_path: Path) -> None:
+@KNOWN_SIZES
+def test_a_peak_is_seen_after_it_is_gone_and_not_by_the_next_measurement(mib: int) -> None:
+    with memory.PeakHostMemory() as peak:
+        _allocate(mib)
+    assert _grown(peak) == pytest.approx(mib, rel=0.03)
+    with memory.PeakHostMemory() as calm:
+        pass
+    assert _grown(calm) < mib * 0.03
+
+
+@linux
+@KNOWN_SIZES
+def test_what_came_before_and_was_freed_is_no_part_of_the_peak(mib: int) -> None:
+    _allocate(2 * mib)
+    with memory.PeakHostMemory() as peak:
+        _allocate(mib)
+    assert _grown(peak) == pytest.approx(mib, rel=0.03)
+
+
+@linux
+def test_the_peak_is_that_of_what_is_alive_at_once() -> None:
+    with memory.PeakHostMemory() as one_by_one:
+        for _ in range(3):
+            _allocate()
+    with memory.PeakHostMemory() as together:
+        kept = [_allocate() for _ in range(3)]
+    assert _grown(one_by_one) == pytest.approx(MIB, rel=0.03)
+    assert _grown(together) == pytest.approx(len(kept) * MIB, rel=0.03)
+
+
+@linux
+@KNOWN_SIZES
+def test_the_peak_of_tensors_is_theirs_too(mib: int) -> None:
+    torch.ones(2)  # what torch makes at its first tensor
+    with memory.PeakHostMemory() as peak:
+        kept = torch.ones(mib * 2**20 // 4)
+    after = memory.host_memory()
+    del kept
+    freed = memory.host_memory()
+    assert after is not None
+    assert freed is not None
+    assert _grown(peak) == pytest.approx(mib, rel=0.03)
+    assert after.anonymous_mib - freed.anonymous_mib == pytest.approx(mib, rel=0.03)
+
+
+@linux
+@KNOWN_SIZES
+def test_what_a_process_writes_is_told_apart_from_what_it_maps(mib: int, tmp_path: Path) -> None:
     before = memory.host_memory()
-    kept = _allocate()
+    kept = _allocate(mib)
     written = memory.host_memory()
     file = tmp_path / "weights"
     file.write_bytes(kept.tobytes())
@@ -49,9 +90,9 @@ def test_what_a_process_writes_is_told_apart_from_what_it_maps(tmp_path: Path) -
     assert written is not None
     assert settled is not None
     assert after is not None
-    assert written.anonymous_mib - before.anonymous_mib == pytest.approx(MIB, rel=0.03)
+    assert written.anonymous_mib - before.anonymous_mib == pytest.approx(mib, rel=0.03)
     assert written.file_mib - before.file_mib == pytest.approx(0, abs=1)
-    assert after.file_mib - settled.file_mib == pytest.approx(MIB, rel=0.03)
+    assert after.file_mib - settled.file_mib == pytest.approx(mib, rel=0.03)
     assert after.anonymous_mib - settled.anonymous_mib == pytest.approx(0, abs=1)
 
 

@@ -52,17 +52,6 @@ def compose(overrides: Sequence[str]) -> Config:
     return resolve(config)
 
 
-def choice_of(group: str, values: dict[str, Any]) -> Any:
-    """A choice's own configuration from the plain values of all its keys, `name` among them.
-
-    Raises:
-        KeyError: no such choice.
-        OmegaConfBaseException: a key too many, or a value of another type.
-    """
-    schema = CHOICES[group][values["name"]].schema
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
-
-
 def plain(config: Any) -> dict[str, Any]:
     """The configuration as JSON can hold it: enums by name."""
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True))

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
+from thrifty.execution.death import end_with_parent, first_line, out_of_memory
+
 _WARM_UP_SECONDS = 0.05
 """Least length of the warm-up after the first call; it also tells how long a call takes."""
 _WARM_UP_CALLS = 3
@@ -81,9 +83,7 @@ class Failed:
 
 def serve(connection: Connection, spec: ArmSpec) -> None:
     """Build and obey until the parent is gone or says 0."""
-    from thrifty.execution.worker import _end_with_parent
-
-    _end_with_parent()
+    end_with_parent()
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
@@ -97,13 +97,10 @@ def serve(connection: Connection, spec: ArmSpec) -> None:
     except (EOFError, ConnectionError):  # the parent is gone
         pass
     except BaseException as error:  # noqa: BLE001 - a library may raise SystemExit: it is told to the parent, and is our end
-        from thrifty.execution.worker import _first_line, _out_of_memory
-
-        told = error if isinstance(error, Exception) else RuntimeError(repr(error))
-        memory = _out_of_memory(told)
+        memory = isinstance(error, Exception) and out_of_memory(error)
         status = "oom" if memory else getattr(error, "status", "error")
         with contextlib.suppress(OSError):
-            connection.send(Failed(status, f"{type(error).__name__}: {_first_line(told)}", traceback.format_exc()))
+            connection.send(Failed(status, f"{type(error).__name__}: {first_line(error)}", traceback.format_exc()))
     connection.close()
     os._exit(0)  # library threads must not delay the end
 

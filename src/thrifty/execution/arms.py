@@ -13,7 +13,7 @@ from typing import Any
 
 from thrifty.execution import fork_server
 from thrifty.execution.arm_worker import ArmSpec, Block, Failed, Ready, serve
-from thrifty.execution.launch import _cause_of_death, _kernel_kills
+from thrifty.execution.death import cause_of_death, kernel_kills
 
 LONGEST_SILENCE = 600.0
 """Seconds an arm may take for a block before it is ended."""
@@ -32,7 +32,7 @@ class Arm:
 
     def __init__(self, spec: ArmSpec, preload: str = fork_server.ARMS, patience: float = LONGEST_SILENCE) -> None:
         self.spec, self.patience = spec, patience
-        self._kills_before = _kernel_kills()
+        self._kills_before = kernel_kills()
         fork_server.warm_up(preload)
         context = fork_server.context(preload)
         self.connection: Connection
@@ -96,7 +96,7 @@ class Arm:
             said = None
         if said is None:
             self.process.join()
-            raise ArmFailed(*_cause_of_death(self.process.exitcode or 0, _kernel_kills() > self._kills_before))
+            raise ArmFailed(*cause_of_death(self.process.exitcode or 0, kernel_kills() > self._kills_before))
         if isinstance(said, Failed):
             raise ArmFailed(said.status, said.reason, said.details)
         return said

@@ -21,10 +21,9 @@ from thrifty.config.schema import Config
 from thrifty.errors import OutOfMemory
 from thrifty.events import HEARD, Event, Finished, Refused, Started
 from thrifty.execution import fork_server
+from thrifty.execution.death import cause_of_death, kernel_kills
 from thrifty.record import new_record
 from thrifty.store import LOCK, RunDirectory
-
-_VMSTAT = Path("/proc/vmstat")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[
     descriptor, log = tempfile.mkstemp(prefix="thrifty-", suffix=".log")
     os.close(descriptor)
     job = Job(overrides, str(parent), log, secrets.token_hex(8))
-    kills_before = _kernel_kills()
+    kills_before = kernel_kills()
     context = fork_server.context()
     ours, theirs = context.Pipe()
     process: BaseProcess = context.Process(target=work, args=(theirs, job))
@@ -72,7 +71,7 @@ def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[
                 status = "oom" if code == OutOfMemory.exit_code else "error"
             else:
                 code = OutOfMemory.exit_code
-                status, reason = _cause_of_death(process.exitcode or 0, _kernel_kills() > kills_before)
+                status, reason = cause_of_death(process.exitcode or 0, kernel_kills() > kills_before)
             finished = _bury(status, reason, code, started, job, config)
             handle(finished)
             return Outcome(code, Path(finished.path), finished.record, None)
@@ -150,14 +149,6 @@ def _forwarding(process: BaseProcess) -> Iterator[None]:
             signal.signal(one, handler)
 
 
-def _cause_of_death(exit_code: int, kernel_killed: bool) -> tuple[str, str]:
-    """Status and reason of a worker that died without a word."""
-    name = signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
-    if kernel_killed and exit_code == -signal.SIGKILL:
-        return "oom", f"the worker died of {name}; the kernel's out-of-memory killer ended it"
-    return "killed", f"the worker died of {name}; run.log holds its last words"
-
-
 def _bury(status: str, reason: str, code: int, started: Started | None, job: Any, config: Config) -> Finished:
     """The record of a worker that could not write it."""
     if started is None:
@@ -171,12 +162,3 @@ def _bury(status: str, reason: str, code: int, started: Started | None, job: Any
                 leftover.unlink(missing_ok=True)
     directory.finish(status, reason)
     return Finished(str(directory.path), directory.record, code)
-
-
-def _kernel_kills() -> int:
-    """Processes the kernel has killed for want of memory since it booted."""
-    try:
-        lines = _VMSTAT.read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

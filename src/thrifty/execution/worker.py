@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import faulthandler
-import multiprocessing
 import os
 import shutil
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -23,13 +20,13 @@ from thrifty.config.overrides import parse
 from thrifty.errors import BadData, Diverged, OutOfMemory, ThriftyError
 from thrifty.events import Event, Finished, Refused, Started
 from thrifty.execution import libraries
+from thrifty.execution.death import end_with_parent, first_line, out_of_memory
 from thrifty.record import new_record, usable_cores
 from thrifty.stop import EXIT_CODES, Stopped, StopRequest, status_of
 from thrifty.store import RunDirectory
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a file cannot grow."""
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Job:
 
 def work(connection: Connection, job: Job) -> None:
     """Run one experiment and tell of it through the connection; the process's exit code is the run's."""
-    _end_with_parent()
+    end_with_parent()
     stop = StopRequest()
     stop.install()
     _redirect(Path(job.log))
@@ -74,10 +71,8 @@ def work(connection: Connection, job: Job) -> None:
         emit(Refused(str(error), error.exit_code, traceback.format_exc()))
         code = error.exit_code
     except Exception as error:  # noqa: BLE001 - told to the user, with the traceback for whoever asks for it
-        code = OutOfMemory.exit_code if _out_of_memory(error) else 1
-        emit(
-            Refused(f"{type(error).__name__}: {_first_line(error)}; THRIFTY_DEBUG=1 shows where", code, traceback.format_exc())
-        )
+        code = OutOfMemory.exit_code if out_of_memory(error) else 1
+        emit(Refused(f"{type(error).__name__}: {first_line(error)}; THRIFTY_DEBUG=1 shows where", code, traceback.format_exc()))
     with contextlib.suppress(OSError):  # a full disk loses the log's end, not the exit code
         sys.stdout.flush()
         sys.stderr.flush()
@@ -123,39 +118,17 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
     except Exception as error:  # noqa: BLE001 - becomes the record's status; the traceback goes to run.log
         with contextlib.suppress(OSError):
             traceback.print_exc()
-        if _out_of_memory(error):
+        if out_of_memory(error):
             status, code = "oom", OutOfMemory.exit_code
-            reason = f"out of memory: {_first_line(error)}; lower batch_size={config.batch_size}, or take a smaller model"
+            reason = f"out of memory: {first_line(error)}; lower batch_size={config.batch_size}, or take a smaller model"
         elif isinstance(error, OSError) and error.errno in NO_ROOM:
             code = BadData.exit_code
             reason = f"{directory.path}: cannot be written ({error.strerror}); free some space or give another store=DIR"
         else:
-            reason = f"{type(error).__name__}: {_first_line(error)} (the traceback is in run.log)"
+            reason = f"{type(error).__name__}: {first_line(error)} (the traceback is in run.log)"
     directory.finish(status, reason)
     emit(Finished(str(directory.path), directory.record, code))
     return code
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory was what failed: Python's, torch's, or that of loading a library."""
-    torch = sys.modules.get("torch")
-    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
-        return True
-    text = str(error).lower()
-    return any(one in text for one in ("t allocate memory", "cannot allocate memory", "failed to map segment"))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the fork server, and with it the command line, is gone; end here if it is already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():
-        os._exit(EXIT_CODES["terminated"])
 
 
 def _redirect(log: Path, earlier: Path | None = None) -> None:

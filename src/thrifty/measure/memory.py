@@ -5,6 +5,7 @@ Only what this process holds: shared pages count where they are mapped, memory o
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,36 @@ def reset_peak_device(device: torch.device) -> None:
     """Start the peak of `peak_device_mib` anew, from what is allocated now."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+
+
+def device_memory(device: torch.device) -> dict[str, float | None] | None:
+    """Memory of a CUDA device in MiB: tensors and the allocator's reserve at their peak since `reset_peak_device`, and this
+    process's as the driver counts it now (None where NVML or its module is not to be had); None on other devices.
+    """
+    if device.type != "cuda":
+        return None
+    return {
+        "allocated_mib": torch.cuda.max_memory_allocated(device) / 2**20,
+        "reserved_mib": torch.cuda.max_memory_reserved(device) / 2**20,
+        "process_mib": _driver_mib(device),
+    }
+
+
+def _driver_mib(device: torch.device) -> float | None:
+    try:
+        import pynvml  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        # Numbers of devices differ from NVML's where only some are visible: the identity does not.
+        identity = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(pynvml.nvmlDeviceGetHandleByUUID(identity))
+    except (pynvml.NVMLError, AttributeError):  # no such library, no right to it, or a torch without identities
+        return None
+    # In a container the driver may know us by another number, or tell nothing: then so do we.
+    found = next((one.usedGpuMemory for one in processes if one.pid == os.getpid()), None)
+    return None if found is None else found / 2**20
 
 
 def _status_mib(field: str) -> float:

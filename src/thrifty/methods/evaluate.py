@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from thrifty.precisions.base import Precision
-from thrifty.tasks.base import Data
+
+if TYPE_CHECKING:  # predicting needs no task, and so not what its statistics import: half a second and 60 MiB
+    from thrifty.tasks.base import Data
 
 
 def predictor(model: nn.Module, precision: Precision, device: torch.device) -> Callable[[Tensor], Tensor]:

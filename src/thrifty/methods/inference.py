@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from thrifty.measure.ceiling import matmul_flops_per_s
 from thrifty.measure.flops import forward_flops, training_flops
 from thrifty.measure.statistics import median_interval
-from thrifty.measure.timing import percentile_ms, synchronise, time_calls
+from thrifty.measure.timing import percentile_ms, time_calls
 from thrifty.methods.arithmetic import compute_metrics, entry
 from thrifty.methods.evaluate import predictor
 from thrifty.methods.model import architecture_of, build_model, load_trained
@@ -28,17 +27,11 @@ def inference_metrics(
     steps: int,
     training_seconds: float,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Load, first call, latency at batch 1, throughput, FLOPs and MFU; returns the metrics and the raw samples."""
-    begin = time.perf_counter()
+    """Latency at batch 1, throughput, FLOPs and MFU; returns the metrics and the raw samples."""
     trained = load_trained(directory, device)
-    synchronise(device)
-    found: dict[str, Any] = {"infer/load_s": measured(time.perf_counter() - begin)}
+    found: dict[str, Any] = {}
     predict = predictor(trained.module, trained.precision, device)
     one, _ = data.batch("test", torch.zeros(1, dtype=torch.int64))
-    begin = time.perf_counter()
-    predict(one)
-    synchronise(device)
-    found["infer/first_call_s"] = measured(time.perf_counter() - begin)
     latency = time_calls(lambda: predict(one), device, seconds)
     found["infer/latency_ms"] = entry(median_interval(latency).scaled(1e3))
     found["infer/latency_p90_ms"] = percentile_ms(latency, 90)

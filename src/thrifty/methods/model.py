@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ from torch import nn
 
 from thrifty.architectures.shapes_only import shapes_only
 from thrifty.config import registry
+from thrifty.config.choice import choice_of
 from thrifty.config.choices.architectures import Architecture
 from thrifty.config.choices.precisions import Precision
-from thrifty.config.compose import choice_of, plain
 from thrifty.errors import BadData
 from thrifty.formats import safetensors
 from thrifty.precisions.base import Precision as PrecisionContext
@@ -68,7 +68,7 @@ def load_trained(directory: Path, device: torch.device, expected_hash: str | Non
         precision = registry.load("precision", precision_config.name)(precision_config)
         module.to(precision.weight_dtype)
         safetensors.load(directory, manifest, module, device)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # OmegaConf's own are kinds of these
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         why = (str(error).splitlines() or ["empty"])[0]
         raise BadData(f"{directory / safetensors.MANIFEST}: is not a manifest of ours, or was altered ({why})") from error
     return TrainedModel(module, manifest, precision)
@@ -79,6 +79,6 @@ def architecture_of(manifest: dict[str, Any]) -> Architecture:
     return choice_of("architecture", manifest["architecture"])
 
 
-def same_architecture(config: Any, manifest: dict[str, Any]) -> bool:
+def same_architecture(config: Architecture, manifest: dict[str, Any]) -> bool:
     """Whether a run's weights fit an experiment's model."""
-    return plain(config) == manifest["architecture"]
+    return asdict(config) == manifest["architecture"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections.abc import Callable, Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,14 @@ from thrifty.config.compose import plain
 from thrifty.config.schema import Config
 from thrifty.errors import BadConfiguration, BadData, Diverged
 from thrifty.events import Event, Preparing
+from thrifty.execution.lean import LeanProcess, LeanTask, measure_in_turn
 from thrifty.formats import safetensors
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
 from thrifty.measure.statistics import Interval
 from thrifty.methods.arithmetic import quality_metrics, size_metrics, training_metrics
 from thrifty.methods.evaluate import predictor, scores_of
 from thrifty.methods.inference import inference_metrics
+from thrifty.methods.loading import loading_metrics, not_loaded
 from thrifty.methods.model import build_model, load_trained, manifest_of, same_architecture
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Limits, Trace, TrainingMonitor, lightning_trainer
@@ -108,10 +112,16 @@ class TrainMethod:
             self._save(model)
         # A stop asked for after the last call came too late to cut training short, not too late to be obeyed.
         trace.stopped = trace.stopped or self.stop.reason
-        self._quality(model, trace)
         if trace.stopped:
+            self._untouched()
             return status_of(trace.stopped), f"{trace.stopped} at step {trace.steps} of {self.steps}"
+        with self._lean_process() as lean:  # its imports go on while the test split is evaluated
+            self._quality(model, trace)
+            if lean is not None:
+                self._loading(lean)
         if self.config.measure.seconds:
+            if lean is None:
+                self.record["metrics"] |= not_loaded("measure.processes=0: no fresh process was asked for")
             self._speed(trace)
         kept = [one for one in self.path.iterdir() if one.is_file() and not one.name.startswith(".")]
         written = sum(one.stat().st_size for one in kept)
@@ -251,11 +261,12 @@ class TrainMethod:
         size = safetensors.save(self.path, model, manifest)
         self.record["metrics"] |= size_metrics(model, size)
 
+    def _untouched(self) -> None:
+        why = missing("the run was stopped; the test split was left untouched")
+        self.record["metrics"][f"quality/{self.data.deciding}"] = why
+
     def _quality(self, model: nn.Module, trace: Trace) -> None:
         metrics, data = self.record["metrics"], self.data
-        if trace.stopped:
-            metrics[f"quality/{data.deciding}"] = missing("the run was stopped; the test split was left untouched")
-            return
         self.emit(Preparing("evaluating on the test split"))
         predict = predictor(model, self.precision, self.device)
         scores = scores_of(predict, data, "test", self.config.measure.examples)
@@ -264,6 +275,18 @@ class TrainMethod:
         train = data.summarise(scores_of(predict, data, "train", self._validation_examples))
         validation = trace.validation[data.deciding].value
         metrics["quality/gap"] = measured(train[data.deciding].value - validation)
+        self._write_samples()
+
+    def _lean_process(self) -> contextlib.AbstractContextManager[LeanProcess | None]:
+        return LeanProcess() if self.config.measure.processes else contextlib.nullcontext()
+
+    def _loading(self, lean: LeanProcess) -> None:
+        self.emit(Preparing("measuring a fresh process that loads the model"))
+        threads = torch.get_num_threads()
+        task = LeanTask(str(self.path), 1, str(self.device), threads, self.record["config_hash"])
+        found = measure_in_turn(lean, task, self.config.measure.processes)
+        self.record["metrics"] |= loading_metrics(found)
+        self._samples["infer/lean"] = [asdict(one) for one in found]
         self._write_samples()
 
     def _speed(self, trace: Trace) -> None:

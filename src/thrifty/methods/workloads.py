@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from thrifty.config import registry
-from thrifty.config.compose import choice_of
+from thrifty.config.choice import choice_of
 from thrifty.measure.workload import Workload
 from thrifty.methods.evaluate import predictor
 from thrifty.methods.model import build_model, load_trained

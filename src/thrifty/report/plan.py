@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from thrifty.config.choice import choice_of
 from thrifty.config.choices.budgets import Budget
-from thrifty.config.compose import choice_of, compose
+from thrifty.config.compose import compose
 from thrifty.errors import ThriftyError
 
 

@@ -13,6 +13,11 @@ class Measure:
 
     name: str
     seconds: float = key("time for each speed measurement; 0 makes none", unit="s", at_least=0)
+    processes: int = key(
+        "fresh processes that load the model for load time, first call and memory, some 2 s each; 0 makes none",
+        at_least=0,
+        at_most=100,
+    )
     examples: int | None = key(
         "most test examples to evaluate", at_least=1, null=f"{BY_ARCHITECTURE_AND_MODEL}; all for measure=full"
     )

@@ -1,0 +1,63 @@
+"""How processes die, and with whom: told alike of workers, arms and lean processes. Imports no torch."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+
+from thrifty.stop import EXIT_CODES
+
+_VMSTAT = Path("/proc/vmstat")
+_PR_SET_PDEATHSIG = 1
+
+
+def cause_of_death(exit_code: int, kernel_killed: bool, who: str = "the worker") -> tuple[str, str]:
+    """Status and reason of a process that died without a word.
+
+    Args:
+        exit_code: below 0 the number of the signal that ended it.
+        kernel_killed: whether `kernel_kills` rose meanwhile.
+    """
+    name = signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
+    if kernel_killed and exit_code == -signal.SIGKILL:
+        return "oom", f"{who} died of {name}; the kernel's out-of-memory killer ended it"
+    return "killed", f"{who} died of {name}; run.log holds its last words"
+
+
+def kernel_kills() -> int:
+    """Processes the kernel has killed for want of memory since it booted."""
+    try:
+        lines = _VMSTAT.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory was what failed: Python's, torch's, or that of loading a library."""
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return any(one in text for one in ("t allocate memory", "cannot allocate memory", "failed to map segment"))
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip().splitlines() or ["no message"])[0]
+
+
+def end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the process that started this one is gone; end here if it is already.
+
+    Where a fork server did, its end is the command line's.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(EXIT_CODES["terminated"])
