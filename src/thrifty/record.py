@@ -56,6 +56,7 @@ def new_record(config: dict[str, Any], overrides: list[str], attempt: str) -> di
         "seed": config["seed"],
         "parents": [],
         "data": {},
+        "conditions": {},
         "metrics": {},
         "flags": [],
     }

@@ -96,7 +96,7 @@ class Arm:
             said = None
         if said is None:
             self.process.join()
-            raise ArmFailed(*cause_of_death(self.process.exitcode or 0, kernel_kills() > self._kills_before))
+            raise ArmFailed(*cause_of_death(self.process.exitcode or 0, kernel_kills() > self._kills_before, "the process"))
         if isinstance(said, Failed):
             raise ArmFailed(said.status, said.reason, said.details)
         return said

@@ -15,17 +15,19 @@ _VMSTAT = Path("/proc/vmstat")
 _PR_SET_PDEATHSIG = 1
 
 
-def cause_of_death(exit_code: int, kernel_killed: bool, who: str = "the worker") -> tuple[str, str]:
+def cause_of_death(exit_code: int, kernel_killed: bool, who: str, log: str | None = None) -> tuple[str, str]:
     """Status and reason of a process that died without a word.
 
     Args:
         exit_code: below 0 the number of the signal that ended it.
         kernel_killed: whether `kernel_kills` rose meanwhile.
+        log: the file that holds what it printed.
     """
     name = signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
     if kernel_killed and exit_code == -signal.SIGKILL:
         return "oom", f"{who} died of {name}; the kernel's out-of-memory killer ended it"
-    return "killed", f"{who} died of {name}; run.log holds its last words"
+    words = "" if log is None else f"; {log} holds its last words"
+    return "killed", f"{who} died of {name}{words}"
 
 
 def kernel_kills() -> int:

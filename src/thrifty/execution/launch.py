@@ -71,7 +71,7 @@ def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[
                 status = "oom" if code == OutOfMemory.exit_code else "error"
             else:
                 code = OutOfMemory.exit_code
-                status, reason = cause_of_death(process.exitcode or 0, kernel_kills() > kills_before)
+                status, reason = cause_of_death(process.exitcode or 0, kernel_kills() > kills_before, "the worker", "run.log")
             finished = _bury(status, reason, code, started, job, config)
             handle(finished)
             return Outcome(code, Path(finished.path), finished.record, None)

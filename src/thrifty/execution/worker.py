@@ -9,10 +9,11 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from thrifty.config import registry
 from thrifty.config.compose import compose, plain
@@ -106,7 +107,8 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
     try:
         with stop.prompt():
             wait_until_heard()  # what the sinks do at the start, wandb above all, would be measured with the first steps
-            status, reason = method.run(directory)
+            with _watched(record) if config.measure.seconds else contextlib.nullcontext():
+                status, reason = method.run(directory)
         code = 0 if status == "ok" else EXIT_CODES.get(stop.reason or "", 1)
     except Stopped as stopped:
         when = "after" if "train/steps" in record["metrics"] else "before"
@@ -129,6 +131,20 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
     directory.finish(status, reason)
     emit(Finished(str(directory.path), directory.record, code))
     return code
+
+
+@contextlib.contextmanager
+def _watched(record: dict[str, Any]) -> Iterator[None]:
+    """Keep the conditions of what happens within it, and the flags they raise, however it ends."""
+    from thrifty.measure.conditions import Watch
+
+    watch = Watch()
+    try:
+        with watch:
+            yield
+    finally:
+        record["conditions"] = watch.conditions.as_record()
+        record["flags"] += [flag for flag in watch.conditions.flags() if flag not in record["flags"]]
 
 
 def _redirect(log: Path, earlier: Path | None = None) -> None:

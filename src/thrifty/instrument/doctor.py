@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -68,12 +69,11 @@ class Diagnosis:
     """That all this took."""
 
 
-def examine(store: Path, quick: bool = False, noise_floor: Interval | None = None) -> Diagnosis:
+def examine(store: Path, quick: bool = False) -> Diagnosis:
     """Look at the machine; the state is read before the ceilings put it under load.
 
     Args:
         quick: shorter measurements.
-        noise_floor: of comparisons of a thing with itself, by whoever made them.
     """
     begin = time.perf_counter()
     libraries.prepare()  # as runs have it, and so before torch is imported
@@ -91,12 +91,26 @@ def examine(store: Path, quick: bool = False, noise_floor: Interval | None = Non
         extras=extras(),
         threads=machine.cores_usable,
         ceilings=ceilings,
-        noise_floor=noise_floor,
+        noise_floor=None if quick else _noise_floor(store),
         reading=reading,
         troubles=troubles(reading),
         quick=quick,
         seconds=time.perf_counter() - begin,
     )
+
+
+def _noise_floor(store: Path) -> Interval | None:
+    """From comparisons of a small model with itself; kept for the comparisons to come, where the store can be written."""
+    from thrifty.instrument.floor import keep_floor, measure_floor
+    from thrifty.instrument.pairs import PairFailed
+
+    try:
+        floor = measure_floor()
+    except PairFailed:
+        return None
+    with contextlib.suppress(OSError):
+        keep_floor(store, floor)
+    return floor
 
 
 def array_mib(cache_mib: float | None, free_mib: float | None) -> int:

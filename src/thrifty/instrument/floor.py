@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import platform
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from thrifty.atomic import write_atomically
+from thrifty.execution.cores import freest_cores
 from thrifty.instrument.pairs import Plan, measure
 from thrifty.instrument.reference import REFERENCE
 from thrifty.measure.statistics import Interval
@@ -27,7 +29,10 @@ def measure_floor(comparisons: int = 4, plan: Plan | None = None) -> Interval:
     from scipy import stats
 
     plan = plan or Plan(pairs=6, most_pairs=6, half_width=0.0)
-    found = [measure(REFERENCE, REFERENCE, plan, seed=number).comparison for number in range(comparisons)]
+    found = []
+    for number in range(comparisons):
+        arm = replace(REFERENCE, cores=freest_cores(REFERENCE.threads))
+        found.append(measure(arm, arm, plan, seed=number).comparison)
     logs = np.array([math.log(one.ratio.value) for one in found if one is not None])
     square = float(np.mean(logs**2))
     spread = [comparisons / float(stats.chi2.ppf(share, comparisons)) for share in (0.975, 0.025)]

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from thrifty.metrics import measured, missing
+
 _RAPL = Path("/sys/class/powercap")
 _MICRO, _MILLI = 1e-6, 1e-3
 
@@ -90,6 +92,13 @@ class EnergyMeter:
             self.reason = f"the processor's energy counter may not be read: chmod a+r {_RAPL}/intel-rapl*/energy_uj as root"
         except (OSError, ValueError) as error:
             self.reason = f"the processor's energy counter cannot be read ({error})"
+
+
+def energy_entry(meter: EnergyMeter, units: float = 1) -> dict[str, Any]:
+    """The metric of an energy that was spent on so many units of work."""
+    if meter.joules is None:
+        return missing(meter.reason or "the measurement did not end")
+    return measured(meter.joules / units)
 
 
 def used_microjoules(before: int, after: int, counter_range: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from thrifty.measure.ceiling import matmul_flops_per_s
+from thrifty.measure.energy import EnergyMeter, energy_entry
 from thrifty.measure.flops import forward_flops, training_flops
 from thrifty.measure.statistics import median_interval
 from thrifty.measure.timing import percentile_ms, time_calls
@@ -38,7 +39,16 @@ def inference_metrics(
     found["infer/latency_p99_ms"] = percentile_ms(latency, 99)
     size = min(batch_size, data.most_at_once)
     many, _ = data.batch("test", torch.arange(size))
-    batches = time_calls(lambda: predict(many), device, seconds)
+    calls = 0
+
+    def predict_many() -> None:
+        nonlocal calls
+        calls += 1
+        predict(many)
+
+    with EnergyMeter(device) as energy:
+        batches = time_calls(predict_many, device, seconds)
+    found["infer/energy_j_per_sample"] = energy_entry(energy, calls * size)
     middle = median_interval(batches)
     found["infer/samples_per_s"] = measured(
         size / middle.value,

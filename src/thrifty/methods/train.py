@@ -24,6 +24,7 @@ from thrifty.errors import BadConfiguration, BadData, Diverged
 from thrifty.events import Event, Preparing
 from thrifty.execution.lean import LeanProcess, LeanTask, measure_in_turn
 from thrifty.formats import safetensors
+from thrifty.measure.energy import EnergyMeter, energy_entry
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
 from thrifty.measure.statistics import Interval
 from thrifty.methods.arithmetic import quality_metrics, size_metrics, training_metrics
@@ -213,10 +214,10 @@ class TrainMethod:
         )
         trainer = lightning_trainer(monitor, self.device, str(self.path))
         self.emit(Preparing("training"))
-        memory = PeakHostMemory()
+        memory, self._energy = PeakHostMemory(), EnergyMeter(self.device)
         reset_peak_device(self.device)
         try:
-            with memory:
+            with memory, self._energy:
                 trainer.fit(module, train_dataloaders=calls)
         except Diverged:
             self._keep_training(monitor.trace, memory)
@@ -249,6 +250,7 @@ class TrainMethod:
         )
         device_peak = peak_device_mib(self.device)
         metrics["train/peak_device_mib"] = missing("the run was on the CPU") if device_peak is None else measured(device_peak)
+        metrics["train/energy_j"] = energy_entry(self._energy)
         metrics |= quality_metrics("validation", trace.validation)
         self.record["flags"] += trace.flags
         self._samples: dict[str, Any] = {"train/calls": [list(call) for call in trace.calls]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -34,7 +34,7 @@ def noise_floor_text(diagnosis: Diagnosis) -> str:
     """How far apart this machine shows a thing and itself."""
     floor = diagnosis.noise_floor
     if floor is None:
-        return "not measured"
+        return "not measured; `thrifty doctor` without --quick does"
     between = "" if floor.low is None or floor.high is None else f" ({100 * floor.low:.2g} to {100 * floor.high:.2g} %)"
     return f"{100 * floor.value:.2g} %{between}: smaller differences between two runs mean nothing here"
 
@@ -91,7 +91,8 @@ def _extra(extra: Extra) -> str:
 
 def _ceilings(ceilings: list[Ceiling]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
-    for justify, style in (("left", ""), ("left", ""), ("right", ""), ("left", "dim")):
+    columns: tuple[tuple[JustifyMethod, str], ...] = (("left", ""), ("left", ""), ("right", ""), ("left", "dim"))
+    for justify, style in columns:
         table.add_column(no_wrap=True, justify=justify, style=style)
     for one in ceilings:
         value, note = one.entry["value"], one.note or ""

@@ -64,8 +64,28 @@ def flag_text(flag: str, record: dict[str, Any]) -> str:
         "are, quality is that of a model cut short",
         "stopped_early": f"training stopped after {steps} of {planned} steps, as validation no longer got better; "
         "the best weights were kept",
+        **_condition_texts(record["conditions"] if isinstance(record.get("conditions"), dict) else {}),
     }
     return texts.get(flag, "see the record")
+
+
+def _condition_texts(conditions: dict[str, Any]) -> dict[str, str]:
+    """What spoilt the measurements; numbers of a record of ours, made before there were any, are left out."""
+    sequential = "compare this run with another by `thrifty compare`, not by its numbers"
+
+    def percent(name: str) -> str:
+        value = conditions.get(name)
+        return "some" if value is None else f"{100 * value:.0f} %"
+
+    before, after = ((conditions.get(f"canary_{when}") or {}).get("value") for when in ("before", "after"))
+    drift = f" by {100 * (after / before - 1):+.0f} %" if before and after else ""
+    return {
+        "busy_machine": f"other processes took {percent('others_share')} of the cores' time: times are too long; {sequential}",
+        "stolen_time": f"the host gave {percent('stolen_share')} of the cores' time to others: times are too long; {sequential}",
+        "canary_drift": f"the machine's pace changed{drift} during the run; {sequential}",
+        "swapping": "memory was read back from swap: times are those of the disk; run less beside it",
+        "throttled": "the processor slowed itself down for heat: times are too long; cool it, or wait",
+    }
 
 
 def _title(record: dict[str, Any]) -> Text:
