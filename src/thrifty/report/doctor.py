@@ -91,8 +91,8 @@ def _extra(extra: Extra) -> str:
 
 def _ceilings(ceilings: list[Ceiling]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
-    for justify, style in (("left", ""), ("left", ""), ("right", ""), ("left", "dim")):
-        table.add_column(no_wrap=True, justify=justify, style=style)
+    for style in ("", "", "", "dim"):
+        table.add_column(no_wrap=True, justify="right" if len(table.columns) == 2 else "left", style=style)
     for one in ceilings:
         value, note = one.entry["value"], one.note or ""
         text, note = ("-", one.entry["reason"]) if value is None else (number(value, one.unit), note)
