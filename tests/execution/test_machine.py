@@ -68,6 +68,18 @@ def test_a_store_that_is_not_there_yet_lies_where_it_would_be_made(tmp_path: Pat
     assert existing_directory(tmp_path / "file") == tmp_path
 
 
+def test_a_store_that_we_may_not_see_lies_where_we_may(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    is_dir = Path.is_dir
+
+    def refuses(path: Path) -> bool:
+        if path == tmp_path / "hidden/results":
+            raise PermissionError(13, "Permission denied")
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuses)
+    assert existing_directory(tmp_path / "hidden/results") == tmp_path
+
+
 def test_this_machine_is_described(tmp_path: Path) -> None:
     found = describe_machine(tmp_path / "results")
     assert 1 <= found.cores_usable <= found.cores_seen

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from thrifty.execution import proc_stat
-from thrifty.execution.proc_stat import Load, Ticks, load_between, look_at_load, parse_ticks
+from thrifty.execution.proc_stat import Load, Ticks, busiest, load_between, look_at_load, parse_process, parse_ticks
 
 TEXT = """\
 cpu  300 30 60 900 15 3 6 9 20 0
@@ -46,6 +48,27 @@ def test_ticks_that_lag_behind_make_no_load_below_nothing() -> None:
 def test_a_clock_that_stood_still_tells_nothing() -> None:
     same = Ticks(10, 0, 100)
     assert load_between(same, same, 0.0, 0.5, 100) is None
+
+
+def test_a_process_is_named_by_what_stands_in_brackets() -> None:
+    text = "71 (tmux: a) (b\x1b[1m) S 1 71 71 0 -1 4194560 100 0 0 0 250 30 7 9 20 0 1 0 55 0 0\n"
+    assert parse_process(text) == ("tmux: a) (b[1m", 280)
+
+
+@pytest.mark.parametrize("text", ["", "71 (a) S 1 2", "71 (a) S 1 71 71 0 -1 0 0 0 0 0 x y"])
+def test_a_process_of_another_form_is_an_error_that_the_reader_expects(text: str) -> None:
+    with pytest.raises((ValueError, IndexError)):
+        parse_process(text)
+
+
+def test_the_processes_that_do_most_are_named_and_not_this_one() -> None:
+    before = {1: ("init", 10), 2: ("cc1", 100), 3: ("python3", 0), 4: ("a", 0), 5: ("b", 0), os.getpid(): ("me", 0)}
+    after = {
+        1: ("init", 14), 2: ("cc1", 120), 3: ("python3", 48), 4: ("a", 10), 5: ("b", 9),
+        6: ("new", 50), os.getpid(): ("me", 50),
+    }  # fmt: skip
+    assert busiest(before, after, ticks=50) == ("python3 (3) 0.96", "cc1 (2) 0.40", "a (4) 0.20")
+    assert busiest(before, before, ticks=50) == ()
 
 
 def test_without_proc_nothing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

@@ -12,6 +12,7 @@ from thrifty.execution.troubles import troubles
 
 HEALTHY = Reading(
     others_cores=0.02,
+    busiest=(),
     stolen_share=0.0,
     cores_usable=8,
     quota_cores=None,
@@ -52,6 +53,7 @@ def test_what_is_not_told_is_no_trouble() -> None:
     ("changed", "name", "what", "remedy"),
     [
         ({"others_cores": 1.254}, "busy", "1.25 cores busy", "top"),
+        ({"others_cores": 1.5, "busiest": ("cc1 (88) 0.96",)}, "busy", "1.50 cores busy: cc1 (88) 0.96", "stop them, or wait"),
         ({"stolen_share": 0.07}, "steal", "takes 7 %", "cores of its own"),
         ({"quota_cores": 2.5}, "quota", "2.5 cores' time, and 8 cores are seen", "threads=2"),
         ({"quota_cores": 0.5}, "quota", "0.5 cores' time", "threads=1"),

@@ -88,6 +88,14 @@ def test_without_torch_the_rest_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert found.machine.cores_usable >= 1
 
 
+def test_a_driver_that_fails_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> list[Any]:
+        raise RuntimeError("CUDA driver version is insufficient\nfor the runtime")
+
+    monkeypatch.setattr("thrifty.execution.usable.usable_devices", fails)
+    assert doctor._devices() == ([], "torch finds no devices: CUDA driver version is insufficient")
+
+
 @pytest.mark.parametrize(
     ("cache", "free", "size"),
     [

@@ -26,7 +26,7 @@ MACHINE = Machine(
     disk_free_mib=51200, system="Linux-6", python="3.11.7", versions={"torch": "2.13.0", "wandb": None},
     commit="0123456789abcdef", dirty=True,
 )  # fmt: skip
-READING = Reading(0.0, 0.0, 4, None, None, None, None, None, None, False, None, "/tmp", None, None, True, True)
+READING = Reading(0.0, (), 0.0, 4, None, None, None, None, None, None, False, None, "/tmp", None, None, True, True)
 DIAGNOSIS = Diagnosis(
     machine=MACHINE,
     devices=[
