@@ -31,7 +31,18 @@ def imported(*arguments: str) -> tuple[int, list[str]]:
 
 @pytest.mark.parametrize(
     "command",
-    ["--help", "--version", "run --help", "run -h", "run --version", "keys", "list --help", "predict --help", "run --cfg job"],
+    [
+        "--help",
+        "--version",
+        "run --help",
+        "run -h",
+        "run --version",
+        "keys",
+        "list --help",
+        "predict --help",
+        "doctor --help",
+        "run --cfg job",
+    ],
 )
 def test_help_imports_nothing_heavy(command: str) -> None:
     assert imported(*command.split()) == (0, [])
@@ -49,6 +60,7 @@ def test_help_imports_nothing_heavy(command: str) -> None:
         "run --no-such-flag",
         "no-such-command",
         "show no-such-run",
+        "doctor --no-such-flag",
         "predict no-such-run input.csv",
     ],
 )

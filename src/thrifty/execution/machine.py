@@ -78,7 +78,7 @@ def describe_machine(store: Path) -> Machine:
 def existing_directory(path: Path) -> Path:
     """The path itself where it is a directory, else the nearest above it."""
     absolute = path.absolute()
-    return next((one for one in (absolute, *absolute.parents) if one.is_dir()), Path.cwd())
+    return next((one for one in (absolute, *absolute.parents) if _is_directory(one)), Path.cwd())
 
 
 def is_virtual(cpuinfo: str | None) -> bool | None:
@@ -118,6 +118,14 @@ def file_system(mounts: str | None, directory: Path) -> str | None:
         ):  # of equals the later covers the earlier
             best = (len(point.parts), after[0])
     return None if best is None else best[1]
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether it is one that we may see."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _disk_mib(directory: Path) -> tuple[int | None, int | None]:

@@ -27,6 +27,8 @@ class Reading:
 
     others_cores: float | None
     """Cores kept busy by other processes."""
+    busiest: tuple[str, ...]
+    """Those of them that can be named: `python3 (71) 0.96`, in cores."""
     stolen_share: float | None
     """Of the cores' time, what the host of a virtual machine took."""
     cores_usable: int
@@ -62,6 +64,7 @@ def read_state(machine: Machine, seconds: float = 0.5) -> Reading:
     temporary = temporary_directory()
     return Reading(
         others_cores=None if load is None else load.others_cores,
+        busiest=() if load is None else load.busiest,
         stolen_share=None if load is None else load.stolen_share,
         cores_usable=machine.cores_usable,
         quota_cores=machine.limits.cores,

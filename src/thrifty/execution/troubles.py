@@ -35,8 +35,10 @@ def troubles(reading: Reading) -> list[Trouble]:
 def _load(reading: Reading) -> list[Trouble]:
     found = []
     if _above(reading.others_cores, OTHERS_CORES):
-        what = f"other processes keep {reading.others_cores:.2f} cores busy"
-        found.append(Trouble("busy", what, "stop them (`top` shows which), or wait until they are done"))
+        names = f": {', '.join(reading.busiest)}" if reading.busiest else ""
+        what = f"other processes keep {reading.others_cores:.2f} cores busy{names}"
+        which = "" if names else " (`top` shows which)"
+        found.append(Trouble("busy", what, f"stop them{which}, or wait until they are done"))
     if _above(reading.stolen_share, STOLEN_SHARE):
         what = f"the host of this virtual machine takes {100 * (reading.stolen_share or 0):.0f} % of its cores' time"
         found.append(Trouble("steal", what, "measure at a quieter hour, or on a machine with cores of its own"))

@@ -133,7 +133,10 @@ def _devices() -> tuple[list[UsableDevice], str | None]:
         from thrifty.execution.usable import usable_devices
     except (ImportError, OSError) as error:
         return [], f"torch cannot be imported: {first_line(error)}"
-    return usable_devices(), None
+    try:
+        return usable_devices(), None
+    except FAILURES as error:  # such as a driver that does not fit
+        return [], f"torch finds no devices: {first_line(error)}"
 
 
 def _ceilings(machine: Machine, devices: list[UsableDevice], reading: Reading, quick: bool) -> Iterator[Ceiling]:

@@ -77,7 +77,7 @@ def _product(device: torch.device, dtype: torch.dtype, size: int) -> Callable[[]
     """A call that multiplies two square matrices; 8-bit integers give 32-bit sums."""
     if dtype is torch.int8:
         left, right = (torch.randint(-127, 128, (size, size), dtype=dtype, device=device) for _ in range(2))
-        return lambda: torch._int_mm(left, right)  # pyright: ignore[reportPrivateImportUsage] - torch has no other
+        return lambda: torch._int_mm(left, right)  # pyright: ignore[reportPrivateImportUsage] - torch has no other door
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     return lambda: torch.mm(left, right)
 

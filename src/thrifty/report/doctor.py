@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import Group, JustifyMethod, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -91,9 +91,8 @@ def _extra(extra: Extra) -> str:
 
 def _ceilings(ceilings: list[Ceiling]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
-    columns: tuple[tuple[JustifyMethod, str], ...] = (("left", ""), ("left", ""), ("right", ""), ("left", "dim"))
-    for justify, style in columns:
-        table.add_column(no_wrap=True, justify=justify, style=style)
+    for style in ("", "", "", "dim"):
+        table.add_column(no_wrap=True, justify="right" if len(table.columns) == 2 else "left", style=style)
     for one in ceilings:
         value, note = one.entry["value"], one.note or ""
         text, note = ("-", one.entry["reason"]) if value is None else (number(value, one.unit), note)

@@ -1,0 +1,123 @@
+"""Rates of a disk: what is written and read again, and what becomes of a disk that cannot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from moved_clock import MovedClock
+
+from thrifty.measure import disk
+from thrifty.measure.disk import MIB, disk_rates
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> MovedClock:
+    one = MovedClock()
+    monkeypatch.setattr(disk, "time", one)
+    return one
+
+
+def disk_of(clock: MovedClock, monkeypatch: pytest.MonkeyPatch, mib_per_s: float) -> list[float]:
+    """A disk that writes at this rate when it is told to sync, and reads at twice it; returns the MiB of each sync."""
+    synced: list[float] = []
+    read = os.read
+
+    def read_slowly(descriptor: int, length: int) -> bytes:
+        piece = read(descriptor, length)
+        clock.now += len(piece) / MIB / (2 * mib_per_s)
+        return piece
+
+    monkeypatch.setattr(os, "read", read_slowly)
+
+    def sync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size / MIB - sum(synced))
+        clock.now += synced[-1] / mib_per_s
+
+    monkeypatch.setattr(os, "fsync", sync)
+    return synced
+
+
+def test_a_fast_disk_is_given_all_and_its_rate_is_that_of_the_longer_part(
+    clock: MovedClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    synced = disk_of(clock, monkeypatch, 64)
+    rates = disk_rates(tmp_path, mib=32, seconds=2.0)
+    assert rates.write["value"] == pytest.approx(64)
+    if hasattr(os, "posix_fadvise"):
+        assert rates.read["value"] == pytest.approx(128)
+    assert synced == [8, 24]
+
+
+def test_a_slow_disk_is_given_what_fits_the_time(clock: MovedClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    synced = disk_of(clock, monkeypatch, 16)  # 8 MiB take half a second, which leaves 1.5 s: 24 MiB
+    assert disk_rates(tmp_path, mib=128, seconds=2.0).write["value"] == pytest.approx(16)
+    assert synced == [8, 24]
+
+
+def test_a_very_slow_disk_is_not_written_to_again(clock: MovedClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    synced = disk_of(clock, monkeypatch, 2)
+    assert disk_rates(tmp_path, mib=128, seconds=2.0).write["value"] == pytest.approx(2)
+    assert synced == [8]
+
+
+def test_the_disk_takes_and_gives_and_is_left_as_it_was(tmp_path: Path) -> None:
+    rates = disk_rates(tmp_path, mib=16, seconds=5.0)
+    assert rates.write["value"] > 0
+    if hasattr(os, "posix_fadvise"):
+        assert rates.read["value"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_whole_file_is_read_after_the_page_cache_was_dropped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if not hasattr(os, "posix_fadvise"):
+        pytest.skip("this system has no posix_fadvise")
+    done: list[str] = []
+    advise, read = os.posix_fadvise, os.read
+
+    def watched_advise(descriptor: int, offset: int, length: int, advice: int) -> None:
+        assert (offset, length, advice) == (0, 0, os.POSIX_FADV_DONTNEED)
+        done.append("dropped")
+        advise(descriptor, offset, length, advice)
+
+    def watched_read(descriptor: int, length: int) -> bytes:
+        piece = read(descriptor, length)
+        done.append(f"read {len(piece) // MIB}")
+        return piece
+
+    monkeypatch.setattr(os, "posix_fadvise", watched_advise)
+    monkeypatch.setattr(os, "read", watched_read)
+    disk_rates(tmp_path, mib=16, seconds=60.0)
+    assert done == ["dropped", *["read 4"] * 4, "read 0"]
+
+
+def test_without_a_way_to_drop_the_page_cache_there_is_no_rate_of_reading(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    rates = disk_rates(tmp_path, mib=8)
+    assert rates.write["value"] > 0
+    assert rates.read["value"] is None
+    assert "memory" in rates.read["reason"]
+
+
+def test_a_directory_that_is_not_there_is_a_reason(tmp_path: Path) -> None:
+    rates = disk_rates(tmp_path / "none")
+    assert rates.write == rates.read == {"value": None, "reason": "No such file or directory"}
+
+
+def test_a_disk_that_is_nearly_full_is_not_filled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=20 * MIB))
+    assert disk_rates(tmp_path).write == {"value": None, "reason": "only 20 MiB are free"}
+
+
+def test_a_disk_that_fills_up_meanwhile_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(descriptor: int, piece: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    assert disk_rates(tmp_path).write == {"value": None, "reason": "No space left on device"}
+    assert list(tmp_path.iterdir()) == []
