@@ -33,6 +33,7 @@ from thrifty.methods.loading import loading_metrics, not_loaded
 from thrifty.methods.model import build_model, load_trained, manifest_of, same_architecture
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Limits, Trace, TrainingMonitor, lightning_trainer
+from thrifty.methods.profiling import profile_run
 from thrifty.methods.sampler import BatchSampler, Calls
 from thrifty.metrics import measured, missing
 from thrifty.record import to_json
@@ -123,6 +124,9 @@ class TrainMethod:
             if lean is None:
                 self.record["metrics"] |= not_loaded("measure.processes=0: no fresh process was asked for")
             self._speed(trace)
+        if self.config.profile:  # last: it slows what it watches, and trains on
+            self.emit(Preparing("profiling a few more steps and predictions"))
+            self.record["profile"] = profile_run(self.path, self._module(model), self.batch_size, self.device)
         kept = [one for one in self.path.iterdir() if one.is_file() and not one.name.startswith(".")]
         written = sum(one.stat().st_size for one in kept)
         self.record["metrics"]["train/written_mib"] = measured(written / 2**20)
@@ -172,14 +176,19 @@ class TrainMethod:
             model.load_state_dict(trained.module.state_dict())
         return model.to(self.device, self.precision.weight_dtype)
 
-    def _train(self, model: nn.Module) -> Trace:
-        config, data = self.config, self.data
+    def _module(self, model: nn.Module) -> TrainingModule:
+        config = self.config
         optimizer = registry.load("optimizer", config.optimizer.name)(config.optimizer, model)
         factor = registry.load("schedule", config.schedule.name)(config.schedule, self.steps)
         assert config.optimizer.lr is not None
-        module = TrainingModule(model, data, optimizer, config.optimizer.lr, factor, self.precision, config.regularizer)
+        module = TrainingModule(model, self.data, optimizer, config.optimizer.lr, factor, self.precision, config.regularizer)
         if config.batch_size != "full":
             module.most_at_once = self.batch_size  # what was asked for, memory included
+        return module
+
+    def _train(self, model: nn.Module) -> Trace:
+        config, data = self.config, self.data
+        module = self._module(model)
         validation_steps = _evenly(self.steps, config.train.validations)
         history_steps = _evenly(self.steps, _HISTORY_POINTS) | {1}
         sampler = BatchSampler(data.sizes["train"], self.batch_size, config.seed)
@@ -204,6 +213,7 @@ class TrainMethod:
         except SystemExit:  # Lightning's answer to a SIGTERM that came just before the monitor took the signals back
             if self.stop.reason is None:
                 raise
+        model.to(self.device)  # Lightning has left it on the CPU
         self._keep_training(monitor.trace, memory)
         return monitor.trace
 
