@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import gzip
 import hashlib
 import itertools
 import json
@@ -516,3 +517,58 @@ def test_predictions_are_float32_without_gradients_and_without_dropout(precision
     assert not first.requires_grad
     assert torch.equal(first, second)
     assert not model.training
+
+
+# -- a fresh process, and a profile -------------------------------------------------------------------------------------
+
+
+def test_a_fresh_process_tells_of_loading_and_its_samples_are_kept(run: Callable[..., Run]) -> None:
+    one = run(*SMALL, "measure.processes=2", "threads=1")
+    found = one.record["metrics"]
+    samples = json.loads((one.path / "samples.json").read_text())["infer/lean"]
+    assert [sample["threads"] for sample in samples] == [1, 1]  # as the training has
+    assert found["infer/load_s"]["n"] == 2
+    assert found["infer/load_s"]["value"] == pytest.approx(np.mean([sample["load_s"] for sample in samples]))
+    assert "infer/latency_ms" not in found
+
+
+def test_loading_that_was_not_asked_for_is_missing_with_the_reason(run: Callable[..., Run]) -> None:
+    found = run(*SMALL, "measure.seconds=0.05", "measure.processes=0").record["metrics"]
+    assert found["infer/load_s"] == {"value": None, "reason": "measure.processes=0: no fresh process was asked for"}
+    assert found["infer/latency_ms"]["value"] > 0
+
+
+def test_a_profile_lies_beside_the_record_and_leaves_what_was_saved_and_measured_alone(run: Callable[..., Run]) -> None:
+    plain_run, one = run(*SMALL, "threads=1"), run(*SMALL, "threads=1", "profile=true")
+    assert one.weights_hash == plain_run.weights_hash
+    assert values(one.record)["quality/loss"] == values(plain_run.record)["quality/loss"]
+    assert values(one.record)["train/steps"] == 6
+    assert "profile" not in plain_run.record
+    operations = one.record["profile"]
+    assert len(operations) == 10
+    names = [operation["name"] for operation in operations]
+    assert "training step: between operations" in names
+    assert all(0 < operation["share"] < 1 and operation["calls"] >= 3 for operation in operations)
+    trace = json.loads(gzip.decompress((one.path / "trace.json.gz").read_bytes()))
+    for phase in ("training step", "prediction"):
+        assert sum(event.get("name") == phase and event.get("ph") == "X" for event in trace["traceEvents"]) == 3
+    memory = json.loads((one.path / "memory.json").read_text())
+    assert any(operation["self_bytes"] > 0 for operation in memory["operations"])
+
+
+def test_a_batch_of_the_whole_split_is_profiled_too(run: Callable[..., Run]) -> None:
+    one = run(*SMALL, "batch_size=full", "profile=true")
+    assert one.record["status"] == "ok"
+    assert len(one.record["profile"]) == 10
+
+
+def test_a_stopped_run_is_not_profiled(store: Path) -> None:
+    stop = StopRequest()
+    stop.reason = "interrupted"
+    one = Run(store, (*SMALL, "profile=true"), stop)
+    record = new_record(plain(one.config), [], "token")
+    record["data"] = one.method.prepare(set())
+    directory = RunDirectory.claim(store / "runs", record)
+    directory.finish(*one.method.run(directory))
+    assert record["status"] == "killed"
+    assert "profile" not in record

@@ -121,3 +121,15 @@ def test_a_run_that_never_read_its_data_reads_well_too(status: str) -> None:
 def test_a_run_cut_short_says_how_short() -> None:
     record = make_record("budget.steps=300", flags=["budget_reached"], metrics={"train/steps": measured(9)})
     assert "training met its time cap after 9 of 300 steps: speed, memory and size are what they are" in text(record)
+
+
+def test_a_profile_shows_its_costliest_operations() -> None:
+    operations = [
+        {"name": "aten::mm", "calls": 12, "self_ms": 34.567, "share": 0.621},
+        {"name": "training step: between operations", "calls": 3, "self_ms": 0.01234, "share": 0.05},
+    ]
+    lines = text(make_record() | {"profile": operations}).splitlines()
+    heading = next(number for number, line in enumerate(lines) if line.startswith("Costliest operations"))
+    assert lines[heading + 1].split() == ["aten::mm", "62.1", "%", "34.6", "ms", "12", "calls"]
+    assert lines[heading + 2].split()[-5:] == ["%", "0.0123", "ms", "3", "calls"]
+    assert "Costliest" not in text(make_record())

@@ -87,6 +87,7 @@ class Config:
     target: float | None = key("value of the deciding metric on validation whose time of reaching is recorded")
     measure: Measure
     engine: Engine = key("what executes the trained model for prediction")
+    profile: bool = key("also leave a torch profiler trace, a memory account and the costliest operations")
     logger: Logger
     seed: int = key("seed of initialisation, order and dropout", at_least=0, below=2**32)
     threads: int | None = key("threads of one operation on the CPU", at_least=1, at_most=1024, null="every core we may use")

@@ -34,6 +34,7 @@ from thrifty.methods.loading import loading_metrics, not_loaded
 from thrifty.methods.model import build_model, load_trained, manifest_of, same_architecture
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Limits, Trace, TrainingMonitor, lightning_trainer
+from thrifty.methods.profiling import profile_run
 from thrifty.methods.sampler import BatchSampler, Calls
 from thrifty.metrics import measured, missing
 from thrifty.record import to_json
@@ -124,6 +125,9 @@ class TrainMethod:
             if lean is None:
                 self.record["metrics"] |= not_loaded("measure.processes=0: no fresh process was asked for")
             self._speed(trace)
+        if self.config.profile:  # last: it slows what it watches, and trains on
+            self.emit(Preparing("profiling a few more steps and predictions"))
+            self.record["profile"] = profile_run(self.path, self._module(model), self.batch_size, self.device)
         kept = [one for one in self.path.iterdir() if one.is_file() and not one.name.startswith(".")]
         written = sum(one.stat().st_size for one in kept)
         self.record["metrics"]["train/written_mib"] = measured(written / 2**20)
@@ -225,6 +229,7 @@ class TrainMethod:
         except SystemExit:  # Lightning's answer to a SIGTERM that came just before the monitor took the signals back
             if self.stop.reason is None:
                 raise
+        model.to(self.device)  # Lightning has left it on the CPU
         self._keep_training(monitor.trace, memory)
         return monitor.trace
 

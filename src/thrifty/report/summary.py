@@ -46,6 +46,7 @@ def summary(record: dict[str, Any], path: str, width: int, everything: bool = Fa
     if not wide:
         unmeasured = [(name, what) for rows in sections.values() for name, value, _, what in rows if value == "-"]
         parts += [Text(f"- {name.strip()}: {what}", style="dim") for name, what in unmeasured]
+    parts += _costliest(record)
     parts += [Text(f"! {flag}: {flag_text(flag, record)}", style="yellow") for flag in record["flags"]]
     whole: dict[str, Any] = {"no_wrap": True, "overflow": "ignore"}  # never folded: what is copied must be one line
     parts += [Text(""), Text(f"record  {path}", **whole), Text(f"again   {record['command']}", **whole)]
@@ -118,6 +119,20 @@ def _rows(record: dict[str, Any], prefix: str, everything: bool) -> list[Row]:
             value = metric_text(name, entry, record["data"].get("deciding"))
             rows.append((f"  {name}", value, interval_text(name, entry), meaning))
     return rows
+
+
+def _costliest(record: dict[str, Any]) -> list[RenderableType]:
+    """What a profile found, the dearest operation first."""
+    operations = record.get("profile") or []
+    if not operations:
+        return []
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for justify in ("left", "right", "right", "right"):
+        table.add_column(no_wrap=True, overflow="ellipsis", justify=justify)
+    for one in operations:
+        row = (f"  {one['name']}", f"{one['share'] * 100:.1f} %", f"{one['self_ms']:.3g} ms", f"{one['calls']} calls")
+        table.add_row(*map(Text, row))
+    return [Text("Costliest operations (a few steps and predictions under the profiler: trace.json.gz)", style="bold"), table]
 
 
 def _widths(rows: list[Row]) -> list[int]:
