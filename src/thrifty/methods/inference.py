@@ -27,16 +27,16 @@ def inference_metrics(
     seconds: float,
     steps: int,
     training_seconds: float,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Latency at batch 1, throughput, FLOPs and MFU; returns the metrics and the raw samples."""
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Latency at batch 1, throughput, FLOPs and MFU; returns the metrics, the raw samples and flags."""
     trained = load_trained(directory, device)
     found: dict[str, Any] = {}
     predict = predictor(trained.module, trained.precision, device)
     one, _ = data.batch("test", torch.zeros(1, dtype=torch.int64))
     latency = time_calls(lambda: predict(one), device, seconds)
-    found["infer/latency_ms"] = entry(median_interval(latency).scaled(1e3))
-    found["infer/latency_p90_ms"] = percentile_ms(latency, 90)
-    found["infer/latency_p99_ms"] = percentile_ms(latency, 99)
+    found["infer/latency_ms"] = entry(median_interval(latency.seconds).scaled(1e3))
+    found["infer/latency_p90_ms"] = percentile_ms(latency.single, 90)
+    found["infer/latency_p99_ms"] = percentile_ms(latency.single, 99)
     size = min(batch_size, data.most_at_once)
     many, _ = data.batch("test", torch.arange(size))
     calls = 0
@@ -49,7 +49,7 @@ def inference_metrics(
     with EnergyMeter(device) as energy:
         batches = time_calls(predict_many, device, seconds)
     found["infer/energy_j_per_sample"] = energy_entry(energy, calls * size)
-    middle = median_interval(batches)
+    middle = median_interval(batches.seconds)
     found["infer/samples_per_s"] = measured(
         size / middle.value,
         None if middle.high is None else size / middle.high,
@@ -64,8 +64,10 @@ def inference_metrics(
     ceiling = matmul_flops_per_s(device, trained.precision.matmul_dtype, seconds=min(1.0, seconds / 4))
     found |= compute_metrics(training_flops(on_meta, one), steps * batch_size, training_seconds, ceiling)
     samples = {
-        "infer/latency_s": latency.tolist(),
-        "infer/batch_s": {"batch_size": size, "seconds": batches.tolist()},
+        "infer/latency_s": latency.seconds.tolist(),
+        "infer/latency_calls": latency.calls,
+        "infer/batch_s": {"batch_size": size, "calls": batches.calls, "seconds": batches.seconds.tolist()},
         "ceiling_flops_per_s": ceiling,
     }
-    return found, samples
+    flags = [] if latency.steady and batches.steady else ["not_steady"]
+    return found, samples, flags
