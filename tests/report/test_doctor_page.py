@@ -86,6 +86,12 @@ def test_ceilings_have_their_unit_or_their_reason() -> None:
     assert "disk write 377.9 MiB/s" in lines
 
 
+def test_figures_stay_whole_in_a_narrow_window() -> None:
+    lines = shown(DIAGNOSIS, width=60)
+    assert any(line.startswith("matrix product fp32 processor 95.43 GFLOP/s") for line in lines)
+    assert any(line.startswith("matrix product int8 processor -") for line in lines)
+
+
 def after(lines: list[str], heading: str) -> str:
     return lines[lines.index(heading) + 1]
 
