@@ -52,7 +52,8 @@ def decoding_metrics(
 
     middle = [places[len(places) // 2]]
     pace = time_calls(lambda: decode(middle), device, 0.0).min()
-    left = max(0.0, end - time.perf_counter()) / 1.1  # the warm-up takes a tenth more
+    # The warm-up takes a tenth more, and it and the timing may each end a repetition late.
+    left = max(0.0, end - time.perf_counter()) / (1.1 + 2 / REPETITIONS)
     chosen = evenly_chosen(len(places), int(left / pace / REPETITIONS))
     some = [places[number] for number in chosen]
     decoded = time_calls(lambda: decode(some), device, left)
