@@ -7,12 +7,14 @@ from typing import Any
 
 import torch
 
+from thrifty.architectures.cache import Decoder
 from thrifty.measure.ceiling import matmul_flops_per_s
 from thrifty.measure.energy import EnergyMeter, energy_entry
 from thrifty.measure.flops import forward_flops, training_flops
 from thrifty.measure.statistics import median_interval
 from thrifty.measure.timing import percentile_ms, time_calls
 from thrifty.methods.arithmetic import compute_metrics, entry
+from thrifty.methods.decoding import decoding_metrics
 from thrifty.methods.evaluate import predictor
 from thrifty.methods.model import architecture_of, build_model, load_trained
 from thrifty.metrics import measured
@@ -40,6 +42,10 @@ def inference_metrics(
     size = min(batch_size, data.most_at_once)
     many, _ = data.batch("test", torch.arange(size))
     calls = 0
+    decoding_samples: dict[str, Any] = {}
+    if isinstance(trained.module, Decoder):
+        decoding, decoding_samples = decoding_metrics(trained.module, trained.precision, one, device, seconds / 2)
+        found |= decoding
 
     def predict_many() -> None:
         nonlocal calls
@@ -67,6 +73,7 @@ def inference_metrics(
         "infer/latency_s": latency.seconds.tolist(),
         "infer/latency_calls": latency.calls,
         "infer/batch_s": {"batch_size": size, "calls": batches.calls, "seconds": batches.seconds.tolist()},
+        **decoding_samples,
         "ceiling_flops_per_s": ceiling,
     }
     flags = [] if latency.steady and batches.steady else ["not_steady"]
