@@ -135,6 +135,8 @@ def check_metrics(record: dict[str, Any], of_task: set[str]) -> None:
         "infer/latency_p90_ms",
         "infer/latency_p99_ms",
         "infer/peak_device_mib",
+        "train/energy_j",
+        "infer/energy_j_per_sample",
     }
     assert missing <= allowed
 

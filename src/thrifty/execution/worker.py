@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thrifty.config import registry
 from thrifty.config.compose import compose, plain
@@ -25,6 +25,9 @@ from thrifty.execution.death import end_with_parent, first_line, out_of_memory
 from thrifty.record import new_record, usable_cores
 from thrifty.stop import EXIT_CODES, Stopped, StopRequest, status_of
 from thrifty.store import RunDirectory
+
+if TYPE_CHECKING:
+    import torch
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a file cannot grow."""
@@ -107,7 +110,7 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
     try:
         with stop.prompt():
             wait_until_heard()  # what the sinks do at the start, wandb above all, would be measured with the first steps
-            with _watched(record) if config.measure.seconds else contextlib.nullcontext():
+            with _watched(record, device, canaries=config.measure.seconds > 0):
                 status, reason = method.run(directory)
         code = 0 if status == "ok" else EXIT_CODES.get(stop.reason or "", 1)
     except Stopped as stopped:
@@ -134,17 +137,19 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
 
 
 @contextlib.contextmanager
-def _watched(record: dict[str, Any]) -> Iterator[None]:
+def _watched(record: dict[str, Any], device: torch.device, canaries: bool) -> Iterator[None]:
     """Keep the conditions of what happens within it, and the flags they raise, however it ends."""
     from thrifty.measure.conditions import Watch
 
-    watch = Watch()
+    watch = Watch(device, canaries)
     try:
         with watch:
             yield
     finally:
-        record["conditions"] = watch.conditions.as_record()
-        record["flags"] += [flag for flag in watch.conditions.flags() if flag not in record["flags"]]
+        found = watch.conditions
+        if found is not None:  # else it was stopped before it began
+            record["conditions"] = found.as_record()
+            record["flags"] += [flag for flag in found.flags() if flag not in record["flags"]]
 
 
 def _redirect(log: Path, earlier: Path | None = None) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
+import torch
 
+from thrifty.measure.nvml import NvmlDevice, NvmlUnavailable
 from thrifty.measure.statistics import Interval, median_interval
 
 STOLEN_SHARE = 0.01
@@ -19,14 +22,19 @@ OTHERS_SHARE = 0.05
 """Of the cores' time, taken by other processes: beyond it a run with a thread a core waits for one that is not there."""
 DRIFT_SHARE = 0.05
 """Of the canary's time, between before and after, beyond their intervals."""
+LEAST_TICKS = 200
+"""Of the cores together, below which no share is told: the clock ticks in hundredths of a second, and two must be 1%."""
+_HOT = {"hardware", "thermal", "hardware_thermal", "power_brake"}
+"""A GPU at its power limit works as it is meant to: that is recorded, and no flag."""
 _CANARY_BLOCKS = 15
-_PRODUCTS, _SIZE, _COPIED = 48, 64, 2**18
-"""Products small enough that no library spreads them over threads, and between them copies of a mebibyte."""
+_ROUNDS, _PRODUCTS, _SIZE, _COPIED = 32, 6, 64, 2**18
+"""Products small enough that no library spreads them over threads, and after each six a copy of a mebibyte. Larger copies would
+stay with the process: glibc is told to keep what is freed, and the peak memory of training would show it."""
 _PROC, _SYS = Path("/proc"), Path("/sys")
 
 
 def canary() -> Interval:
-    """Seconds of a fixed small work, half of it computing and half moving memory: the machine's own pace, some 50 ms in all.
+    """Seconds of a fixed small work, about half of it computing and half moving memory: the machine's own pace, some 35 ms in all.
 
     It knows nothing of the model. Its ratio between two sessions says how much of a difference between them is the machine's.
     """
@@ -36,8 +44,9 @@ def canary() -> Interval:
     seconds = []
     for _ in range(_CANARY_BLOCKS + 2):
         begin = time.perf_counter()
-        for _ in range(_PRODUCTS):
-            np.matmul(left, left, out=product)
+        for _ in range(_ROUNDS):
+            for _ in range(_PRODUCTS):
+                np.matmul(left, left, out=product)
             np.copyto(target, source)
         seconds.append(time.perf_counter() - begin)
     return median_interval(np.array(seconds[2:]))
@@ -45,20 +54,31 @@ def canary() -> Interval:
 
 @dataclass(frozen=True)
 class CpuTimes:
-    """Ticks of all cores since the machine began, from /proc/stat."""
+    """Ticks of some cores together since the machine began, from /proc/stat."""
 
     total: int
     idle: int
     stolen: int
 
 
-def parse_cpu_times(text: str) -> CpuTimes | None:
-    """The first line of /proc/stat; None where there is none. Guests' time is in user time already."""
+def parse_cpu_times(text: str, cores: Collection[int]) -> CpuTimes | None:
+    """Of the lines of `cores` in /proc/stat; None where there is none of them. Guests' time is in user time already."""
+    total = idle = stolen = 0
     for line in text.splitlines():
-        name, *values = line.split()
-        if name == "cpu" and len(values) >= 8:
+        name, *values = line.split() or [""]
+        if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cores and len(values) >= 8:
             ticks = [int(one) for one in values[:8]]
-            return CpuTimes(sum(ticks), ticks[3] + ticks[4], ticks[7])
+            total, idle, stolen = total + sum(ticks), idle + ticks[3] + ticks[4], stolen + ticks[7]
+    return CpuTimes(total, idle, stolen) if total else None
+
+
+def parse_waited(text: str) -> int | None:
+    """Microseconds in which some task waited for a core, from /proc/pressure/cpu; None where it does not tell."""
+    for line in text.splitlines():
+        kind, *fields = line.split() or [""]
+        total = next((one.removeprefix("total=") for one in fields if one.startswith("total=")), "")
+        if kind == "some" and total.isdigit():
+            return int(total)
     return None
 
 
@@ -67,33 +87,41 @@ class Conditions:
     """What was going on over a span; None where the system does not tell."""
 
     seconds: float
-    canary_before: Interval
-    canary_after: Interval
+    canary_before: Interval | None = None
+    canary_after: Interval | None = None
+    """None where no canary was asked for, and after work that did not end well."""
     stolen_share: float | None = None
     others_share: float | None = None
-    """Of the cores' time, taken by processes that are neither ours nor our children's."""
+    """Of the time of the cores we may use, taken by processes that are neither ours nor our children's."""
+    waiting_share: float | None = None
+    """Of the span, in which some task of the machine, ours or another, waited for a core."""
     involuntary_switches: int | None = None
     swapped_in: int | None = None
     """Pages read back from swap, of the whole machine."""
     throttled: int | None = None
-    """Times the processor slowed itself down for heat."""
+    """Times the processor slowed itself down for heat, as its cores count it: a whole package once for each of its cores."""
+    gpu_slowdowns: list[str] | None = None
+    """Why the GPU's clock was low at the beginning or the end."""
+    frequency_mhz: float | None = None
+    """Mean clock of the cores at the end."""
     temperature: float | None = None
     """Of the hottest sensor at the end, in degrees Celsius."""
 
     @property
-    def drift(self) -> float:
+    def drift(self) -> float | None:
         """The canary's time after over before, less 1."""
+        if self.canary_before is None or self.canary_after is None:
+            return None
         return self.canary_after.value / self.canary_before.value - 1
 
     def flags(self) -> list[str]:
         """What would spoil a measurement, by name."""
-        apart = _apart(self.canary_before, self.canary_after)
         found = {
             "stolen_time": (self.stolen_share or 0) > STOLEN_SHARE,
             "busy_machine": (self.others_share or 0) > OTHERS_SHARE,
-            "canary_drift": apart and abs(self.drift) > DRIFT_SHARE,
-            "swapping": bool(self.swapped_in),
-            "throttled": bool(self.throttled),
+            "canary_drift": abs(self.drift or 0) > DRIFT_SHARE and _apart(self.canary_before, self.canary_after),
+            "swapping": (self.swapped_in or 0) > 0,
+            "throttled": (self.throttled or 0) > 0 or not _HOT.isdisjoint(self.gpu_slowdowns or []),
         }
         return [name for name, tripped in found.items() if tripped]
 
@@ -103,64 +131,88 @@ class Conditions:
 
 
 class Watch:
-    """Looks at the machine when entered and when left; `conditions` is known then."""
+    """Looks at the machine when entered and when left.
 
-    conditions: Conditions
+    Args:
+        device: whose slowdowns are asked for too, where it is a GPU of NVIDIA's.
+        canaries: whether one runs before and, unless the work fails, after.
+    """
+
+    conditions: Conditions | None = None
+    """Known once left."""
+
+    def __init__(self, device: torch.device | None = None, canaries: bool = True) -> None:
+        self.canaries = canaries
+        self._gpu = _gpu(device)
 
     def __enter__(self) -> Watch:
-        self._canary = canary()
-        self._begin, self._before = time.perf_counter(), _Reading.now()
+        self._canary = canary() if self.canaries else None
+        self._begin, self._before = time.perf_counter(), _Reading.now(self._gpu)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        after, seconds = _Reading.now(), time.perf_counter() - self._begin
-        self.conditions = _between(self._before, after, seconds, self._canary, canary())
+        after, seconds = _Reading.now(self._gpu), time.perf_counter() - self._begin
+        self.conditions = _between(self._before, after, seconds, self._canary)
+        if self.canaries and kind is None:  # what failed or was stopped is not kept waiting
+            self.conditions = replace(self.conditions, canary_after=canary())
 
 
 @dataclass(frozen=True)
 class _Reading:
-    cpu: CpuTimes | None
-    own_ticks: float
-    switches: int | None
-    swapped_in: int | None
-    throttled: int | None
-    temperature: float | None = field(default=None)
+    cpu: CpuTimes | None = None
+    own_ticks: float = 0.0
+    waited_us: int | None = None
+    switches: int | None = None
+    swapped_in: int | None = None
+    throttled: int | None = None
+    gpu_slowdowns: set[str] | None = None
+    frequency_mhz: float | None = None
+    temperature: float | None = None
 
     @classmethod
-    def now(cls) -> _Reading:
+    def now(cls, gpu: NvmlDevice | None) -> _Reading:
         """What the system tells at this moment."""
         return cls(
-            parse_cpu_times(_read(_PROC / "stat")),
+            parse_cpu_times(_read(_PROC / "stat"), _cores()),
             _own_seconds() * _ticks_a_second(),
+            parse_waited(_read(_PROC / "pressure/cpu")),
             _switches(),
             parse_counter(_read(_PROC / "vmstat"), "pswpin"),
             _throttle_count(),
+            None if gpu is None else gpu.slowdowns(),
+            _frequency_mhz(),
             _temperature(),
         )
 
 
-def _between(before: _Reading, after: _Reading, seconds: float, canary_before: Interval, canary_after: Interval) -> Conditions:
+def _between(before: _Reading, after: _Reading, seconds: float, canary_before: Interval | None = None) -> Conditions:
     stolen = others = None
-    if before.cpu is not None and after.cpu is not None and after.cpu.total > before.cpu.total:
+    if before.cpu is not None and after.cpu is not None and after.cpu.total - before.cpu.total >= LEAST_TICKS:
         total = after.cpu.total - before.cpu.total
         idle, taken = after.cpu.idle - before.cpu.idle, after.cpu.stolen - before.cpu.stolen
         stolen = taken / total
-        # Ticks are coarse: over a short span our own may come out as more than all that was used.
+        # Ticks are coarse: our own may come out as more than all that was used.
         others = max(0.0, total - idle - taken - (after.own_ticks - before.own_ticks)) / total
+    waited = _difference(before.waited_us, after.waited_us)
+    told = [one for one in (before.gpu_slowdowns, after.gpu_slowdowns) if one is not None]
     return Conditions(
         seconds,
         canary_before,
-        canary_after,
-        stolen,
-        others,
-        _difference(before.switches, after.switches),
-        _difference(before.swapped_in, after.swapped_in),
-        _difference(before.throttled, after.throttled),
-        after.temperature,
+        stolen_share=stolen,
+        others_share=others,
+        waiting_share=None if waited is None or seconds <= 0 else waited * 1e-6 / seconds,
+        involuntary_switches=_difference(before.switches, after.switches),
+        swapped_in=_difference(before.swapped_in, after.swapped_in),
+        throttled=_difference(before.throttled, after.throttled),
+        gpu_slowdowns=sorted(set.union(*told)) if told else None,
+        frequency_mhz=after.frequency_mhz,
+        temperature=after.temperature,
     )
 
 
-def _apart(first: Interval, second: Interval) -> bool:
+def _apart(first: Interval | None, second: Interval | None) -> bool:
+    if first is None or second is None:
+        return False
     if first.low is None or first.high is None or second.low is None or second.high is None:
         return False
     return first.high < second.low or second.high < first.low
@@ -180,6 +232,20 @@ def _read(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
+
+
+def _gpu(device: torch.device | None) -> NvmlDevice | None:
+    if device is None or device.type != "cuda":
+        return None
+    try:
+        return NvmlDevice.of(device)
+    except NvmlUnavailable:
+        return None
+
+
+def _cores() -> Collection[int]:
+    """Those this process may use."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
 
 
 def _own_seconds() -> float:
@@ -202,12 +268,21 @@ def _switches() -> int | None:
 
 def _throttle_count() -> int | None:
     """Of all cores; None where the system does not tell."""
-    files = list((_SYS / "devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
-    counts = [int(text) for file in files if (text := _read(file).strip()).isdigit()]
+    counts = _numbers("devices/system/cpu", "cpu[0-9]*/thermal_throttle/*_throttle_count")
     return sum(counts) if counts else None
 
 
+def _frequency_mhz() -> float | None:
+    values = _numbers("devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_cur_freq")  # kHz
+    return sum(values) / len(values) / 1000 if values else None
+
+
 def _temperature() -> float | None:
-    values = [_read(file).strip() for file in (_SYS / "class/thermal").glob("thermal_zone*/temp")]
-    degrees = [int(one) / 1000 for one in values if one.lstrip("-").isdigit()]
-    return max(degrees) if degrees else None
+    values = _numbers("class/thermal", "thermal_zone*/temp")  # thousandths of a degree
+    return max(values) / 1000 if values else None
+
+
+def _numbers(folder: str, pattern: str) -> list[int]:
+    """Of all files of a pattern below /sys that hold one."""
+    texts = [_read(file).strip() for file in (_SYS / folder).glob(pattern)]
+    return [int(text) for text in texts if text.removeprefix("-").isdigit()]

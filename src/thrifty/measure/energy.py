@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass
+import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
 
+from thrifty.measure.nvml import NvmlDevice, NvmlUnavailable
 from thrifty.metrics import measured, missing
 
 _RAPL = Path("/sys/class/powercap")
 _MICRO, _MILLI = 1e-6, 1e-3
-
-
-@dataclass(frozen=True)
-class _Counter:
-    """A counter of micro-joules that begins anew at its range."""
-
-    file: Path
-    range_uj: int
-    begin_uj: int
+LEAST_SECONDS = {"cpu": 0.1, "cuda": 1.0}
+"""Shorter spans are not told. RAPL's counters move about once a millisecond (Intel SDM, volume 3B, 15.10), NVML's every 20 to
+100 ms: a span of a hundred or ten of these is known to a hundredth or a tenth."""
+_LOOK_SECONDS = 60.0
+"""RAPL's counters begin anew after 65 kJ or more: a minute apart, none that uses less than a kilowatt does so twice unseen."""
 
 
 class EnergyMeter:
@@ -33,65 +30,96 @@ class EnergyMeter:
 
     joules: float | None = None
     source: str | None = None
+    """Which counter it was, and whose energy it counts."""
     reason: str | None = None
     """Why `joules` is missing."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._counters: list[_Counter] = []
-        self._nvml: tuple[Any, Any, int] | None = None
+        self._counter: _Rapl | _Nvml | None = None
+        self._ended = threading.Event()
+        self._follower: threading.Thread | None = None
 
     def __enter__(self) -> EnergyMeter:
-        if self.device.type == "cuda":
-            self._begin_nvml()
-        elif self.device.type == "cpu":
-            self._begin_rapl()
-        else:
-            self.reason = f"no energy counter is known for device={self.device.type}"
+        try:
+            if self.device.type == "cuda":
+                self._counter = _Nvml(self.device)
+            elif self.device.type == "cpu":
+                self._counter = _Rapl()
+                self._follower = threading.Thread(target=self._follow, name="energy", daemon=True)
+                self._follower.start()
+            else:
+                self.reason = f"no energy counter is known for device={self.device.type}"
+        except (_Unreadable, NvmlUnavailable) as error:
+            self.reason = str(error)
+        self._begin = time.perf_counter()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self.reason is not None:
+        seconds, least = time.perf_counter() - self._begin, LEAST_SECONDS.get(self.device.type, 0.0)
+        self._ended.set()
+        if self._follower is not None:
+            self._follower.join()
+        self._look()
+        if self._counter is None or self.reason is not None:
             return
-        if self._nvml is not None:
-            library, handle, begin = self._nvml
-            self.joules, self.source = (library.nvmlDeviceGetTotalEnergyConsumption(handle) - begin) * _MILLI, "NVML, whole GPU"
+        if seconds < least:
+            self.reason = f"the counter is too coarse for {seconds:.2g} s: it takes {least:g} s at least"
             return
-        try:
-            used = [used_microjoules(one.begin_uj, _microjoules(one.file), one.range_uj) for one in self._counters]
-        except (OSError, ValueError) as failed:
-            self.reason = f"the energy counter could not be read again ({failed})"
-            return
-        self.joules, self.source = sum(used) * _MICRO, "RAPL, whole processor"
+        self.joules, self.source = self._counter.joules, self._counter.source
 
-    def _begin_nvml(self) -> None:
-        try:
-            library = importlib.import_module("pynvml")
-        except ImportError:
-            self.reason = "NVML's Python package is not installed: pip install nvidia-ml-py"
-            return
-        try:
-            library.nvmlInit()
-            handle = library.nvmlDeviceGetHandleByIndex(self.device.index or 0)
-            self._nvml = (library, handle, library.nvmlDeviceGetTotalEnergyConsumption(handle))
-        except library.NVMLError as error:
-            self.reason = f"NVML does not tell this GPU's energy ({error})"
+    def _follow(self) -> None:
+        while not self._ended.wait(_LOOK_SECONDS):
+            self._look()
 
-    def _begin_rapl(self) -> None:
-        domains = sorted(_RAPL.glob("intel-rapl:[0-9]*"))
-        packages = [one for one in domains if one.name.count(":") == 1]  # others are parts of these
-        if not packages:
-            self.reason = "this system has no energy counter (RAPL) for its processor"
-            return
+    def _look(self) -> None:
         try:
-            self._counters = [
-                _Counter(one / "energy_uj", _microjoules(one / "max_energy_range_uj"), _microjoules(one / "energy_uj"))
-                for one in packages
-            ]
-        except PermissionError:
-            self.reason = f"the processor's energy counter may not be read: chmod a+r {_RAPL}/intel-rapl*/energy_uj as root"
-        except (OSError, ValueError) as error:
-            self.reason = f"the processor's energy counter cannot be read ({error})"
+            if self._counter is not None:
+                self._counter.look()
+        except (_Unreadable, NvmlUnavailable) as error:
+            self.reason = str(error)
+
+
+class _Unreadable(Exception):
+    """Says why a counter of the processor tells nothing."""
+
+
+class _Nvml:
+    source = "NVML, whole GPU, other processes included"
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = NvmlDevice.of(device)
+        self._first = self._last = self._device.energy_mj()
+
+    def look(self) -> None:
+        self._last = self._device.energy_mj()
+
+    @property
+    def joules(self) -> float:
+        return (self._last - self._first) * _MILLI
+
+
+class _Rapl:
+    source = "RAPL, whole processor, other processes included"
+
+    def __init__(self) -> None:
+        # Others are parts of a package (dram and core lie below it), or hold the packages and more (psys).
+        domains = [one for one in sorted(_RAPL.glob("intel-rapl:[0-9]*")) if _name(one).startswith("package")]
+        if not domains:
+            raise _Unreadable("this system has no energy counter (RAPL) for its processor")
+        self._files = [one / "energy_uj" for one in domains]
+        self._ranges = [_microjoules(one / "max_energy_range_uj") for one in domains]
+        self._last = [_microjoules(one) for one in self._files]
+        self._used = 0
+
+    def look(self) -> None:
+        now = [_microjoules(one) for one in self._files]
+        self._used += sum(used_microjoules(*one) for one in zip(self._last, now, self._ranges, strict=True))
+        self._last = now
+
+    @property
+    def joules(self) -> float:
+        return self._used * _MICRO
 
 
 def energy_entry(meter: EnergyMeter, units: float = 1) -> dict[str, Any]:
@@ -106,5 +134,18 @@ def used_microjoules(before: int, after: int, counter_range: int) -> int:
     return after - before if after >= before else after - before + counter_range
 
 
+def _name(domain: Path) -> str:
+    try:
+        return (domain / "name").read_text().strip()
+    except OSError:
+        return ""
+
+
 def _microjoules(file: Path) -> int:
-    return int(file.read_text())
+    try:
+        return int(file.read_text())
+    except PermissionError as error:
+        why = f"the processor's energy counter may not be read: chmod a+r {_RAPL}/intel-rapl*/energy_uj as root"
+        raise _Unreadable(why) from error
+    except (OSError, ValueError) as error:
+        raise _Unreadable(f"the processor's energy counter cannot be read ({error})") from error
