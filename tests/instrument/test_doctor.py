@@ -12,8 +12,8 @@ import torch
 
 from conftest import Cli
 from thrifty.instrument import doctor
-from thrifty.instrument.floor import kept_floor
 from thrifty.instrument.doctor import TOO_LATE, array_mib, attempt, examine, first_line, note_of_dtype
+from thrifty.instrument.floor import kept_floor
 from thrifty.measure import ceiling
 from thrifty.measure.statistics import Interval
 

@@ -122,7 +122,7 @@ def _end_with_the_command_line() -> None:
 def _serve(connection: Connection, spec: ArmSpec) -> None:
     import torch
 
-    from thrifty.measure.timing import synchronise
+    from thrifty.measure.device import synchronise
 
     torch.set_num_threads(spec.threads)
     module, function = spec.entry.split(":")
@@ -183,7 +183,7 @@ def _warm_up(call: Callable[[], object], wait: Callable[[], None]) -> float:
 def _block(call: Callable[[], object], device: Any, calls: int) -> Block:
     import torch
 
-    from thrifty.measure.timing import synchronise
+    from thrifty.measure.device import synchronise
 
     for _ in range(int(calls * _LEAD_IN_SHARE)):
         call()

@@ -66,8 +66,8 @@ def _measure(run: str, config_hash: str | None, batch_size: int, device: str, th
 
     import torch
 
+    from thrifty.measure.device import synchronise
     from thrifty.measure.memory import host_memory
-    from thrifty.measure.timing import synchronise
     from thrifty.methods.evaluate import predictor
     from thrifty.methods.model import load_trained
     from thrifty.methods.workloads import example_inputs

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from thrifty.measure.timing import synchronise
+from thrifty.measure.device import synchronise
 
 SIZES = {"cuda": (1024, 2048, 4096, 8192)}
 """Sides of the square matrices tried on a device, smallest first."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from thrifty.measure.device import synchronise
 from thrifty.measure.statistics import median_interval
 from thrifty.metrics import measured, missing
 
@@ -28,14 +29,6 @@ _WINDOWS = 8
 _CLOCK_READINGS = 2000
 """Two readings for each thousandth: what a sample must be long enough for."""
 _READINGS = 1000
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 @contextlib.contextmanager

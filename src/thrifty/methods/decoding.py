@@ -40,7 +40,7 @@ def decoding_metrics(
         with torch.inference_mode(), precision.context(device.type):
             return model.prefill(some)[1]
 
-    prefill = time_calls(lambda: read(prompt), device, 0.4 * seconds)
+    prefill = time_calls(lambda: read(prompt), device, 0.3 * seconds).seconds
     cache = read(tokens)  # all of it, as latency was timed on, so that no kernel is new to this shape
     places = [(position, tokens[:, position : position + 1]) for position in range(half, context)]
 
@@ -51,12 +51,12 @@ def decoding_metrics(
                 model.decode(token, cache)
 
     middle = [places[len(places) // 2]]
-    pace = time_calls(lambda: decode(middle), device, 0.0).min()
-    # The warm-up takes a tenth more, and it and the timing may each end a repetition late.
-    left = max(0.0, end - time.perf_counter()) / (1.1 + 2 / REPETITIONS)
+    pace = time_calls(lambda: decode(middle), device, 0.0).seconds.min()
+    # The warm-up takes up to a quarter more, and it and the timing may each end a repetition late.
+    left = max(0.0, end - time.perf_counter()) / (1.25 + 2 / REPETITIONS)
     chosen = evenly_chosen(len(places), int(left / pace / REPETITIONS))
     some = [places[number] for number in chosen]
-    decoded = time_calls(lambda: decode(some), device, left)
+    decoded = time_calls(lambda: decode(some), device, left).seconds
     samples = {
         "infer/prefill_s": {"tokens": half, "seconds": prefill.tolist()},
         "infer/decode_s": {"positions": [position for position, _ in some], "seconds": decoded.tolist()},

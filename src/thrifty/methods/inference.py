@@ -72,6 +72,7 @@ def inference_metrics(
     samples = {
         "infer/latency_s": latency.seconds.tolist(),
         "infer/latency_calls": latency.calls,
+        "infer/single_call_s": latency.single.tolist(),
         "infer/batch_s": {"batch_size": size, "calls": batches.calls, "seconds": batches.seconds.tolist()},
         **decoding_samples,
         "ceiling_flops_per_s": ceiling,
