@@ -32,7 +32,7 @@ FILES = {
     "run.log",
 }
 FIELDS = ["schema", "id", "status", "reason", "config", "overrides", "command", "config_hash", "attempt", "environment",
-          "started", "finished", "seed", "parents", "data", "metrics", "flags"]  # fmt: skip
+          "started", "finished", "seed", "parents", "data", "conditions", "metrics", "flags"]  # fmt: skip
 HIDDEN = {".lock"}
 
 
