@@ -107,3 +107,91 @@ def test_an_untrained_model_knows_nothing() -> None:
     outputs = _model()(tokens[:, :-1])
     loss = F.cross_entropy(outputs.flatten(0, 1), tokens[:, 1:].flatten()).item()
     assert loss == pytest.approx(math.log(40), abs=0.15)
+
+
+# -- token by token -----------------------------------------------------------------------------------------------------
+
+
+def _sharpened() -> gpt.GptModel:
+    """Weights large enough that attention picks and a wrong position, key or mask shows in the logits."""
+    torch.manual_seed(0)
+    model = _model()
+    assert isinstance(model, gpt.GptModel)
+    for one in model.parameters():
+        one.data.add_(torch.randn_like(one) * 0.1)
+    return model.eval()
+
+
+@pytest.mark.parametrize("prompt", [1, 5, 12])
+def test_prefill_and_decode_are_the_full_forward_at_every_position(prompt: int) -> None:
+    model = _sharpened()
+    tokens = torch.randint(0, 40, (3, 12))
+    whole = model(tokens)
+    logits, cache = model.prefill(tokens[:, :prompt])
+    torch.testing.assert_close(logits, whole[:, prompt - 1], rtol=1e-5, atol=1e-5)
+    for position in range(prompt, 12):
+        assert cache.length == position
+        logits = model.decode(tokens[:, position : position + 1], cache)
+        torch.testing.assert_close(logits, whole[:, position], rtol=1e-5, atol=1e-5)
+    assert cache.length == 12
+
+
+def test_a_cache_set_back_goes_on_as_if_the_rest_had_not_been() -> None:
+    model = _sharpened()
+    tokens = torch.randint(0, 40, (1, 12))
+    _, cache = model.prefill(torch.cat([tokens[:, :4], (tokens[:, 4:] + 1) % 40], 1))
+    cache.length = 4
+    torch.testing.assert_close(model.decode(tokens[:, 4:5], cache), model(tokens[:, :5])[:, -1], rtol=1e-5, atol=1e-5)
+
+
+def test_two_caches_of_a_model_are_apart_and_nothing_of_them_is_a_weight() -> None:
+    model = _sharpened()
+    names = list(model.state_dict())
+    tokens = torch.randint(0, 40, (2, 6))
+    _, first = model.prefill(tokens[:1, :5])
+    model.prefill(tokens[1:, :5])
+    torch.testing.assert_close(model.decode(tokens[:1, 5:], first), model(tokens[:1])[:, -1], rtol=1e-5, atol=1e-5)
+    assert list(model.state_dict()) == names
+
+
+def test_a_cache_is_of_the_type_the_precision_computes_in_and_of_the_whole_context_from_the_start() -> None:
+    model = _sharpened()
+    tokens = torch.randint(0, 40, (1, 7))
+    with torch.autocast("cpu", torch.bfloat16):
+        _, cache = model.prefill(tokens[:, :6])
+        addresses = [one.data_ptr() for one in cache.kept]
+        logits, whole = model.decode(tokens[:, 6:], cache), model(tokens)[:, -1]
+    assert {(one.shape, one.dtype) for one in cache.kept} == {((2, 1, 2, 12, 64), torch.bfloat16)}
+    assert [one.data_ptr() for one in cache.kept] == addresses
+    torch.testing.assert_close(logits, whole, rtol=0.05, atol=0.05 * whole.abs().max().item())
+
+
+def test_token_by_token_nothing_is_dropped_or_differentiated() -> None:
+    torch.manual_seed(0)
+    config = chosen("architecture=gpt", width=64, depth=1)
+    model = gpt.build(config, {"vocabulary": 40, "context": 12}, 0.5).train()
+    assert isinstance(model, gpt.GptModel)
+    tokens = torch.randint(0, 40, (1, 4))
+    prompt, cache = model.prefill(tokens[:, :3])
+    logits = model.decode(tokens[:, 3:], cache)
+    whole = model.eval()(tokens)
+    torch.testing.assert_close(prompt, whole[:, 2], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits, whole[:, 3], rtol=1e-5, atol=1e-5)
+    assert not prompt.requires_grad
+    assert not logits.requires_grad
+
+
+def test_a_full_context_and_tokens_that_do_not_fit_the_cache_are_refused() -> None:
+    model = _sharpened()
+    token = torch.zeros(1, 1, dtype=torch.int64)
+    _, cache = model.prefill(token.expand(1, 11))
+    for tokens in (token.expand(1, 2), token.expand(2, 1)):
+        with pytest.raises(ValueError, match=r"the cache takes \(1, 1\)"):
+            model.decode(tokens, cache)
+    model.decode(token, cache)
+    with pytest.raises(ValueError, match="the context is full: it holds 12 tokens"):
+        model.decode(token, cache)
+    assert cache.length == 12
+    for length in (0, 13):
+        with pytest.raises(ValueError, match=f"{length} tokens: .* the context holds 12"):
+            model.prefill(token.expand(1, length))

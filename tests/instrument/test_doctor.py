@@ -12,6 +12,7 @@ import torch
 
 from conftest import Cli
 from thrifty.instrument import doctor
+from thrifty.instrument.floor import kept_floor
 from thrifty.instrument.doctor import TOO_LATE, array_mib, attempt, examine, first_line, note_of_dtype
 from thrifty.measure import ceiling
 from thrifty.measure.statistics import Interval
@@ -74,9 +75,17 @@ def test_when_the_time_is_up_no_ceiling_is_begun(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("small")
-def test_the_noise_floor_is_passed_on(tmp_path: Path) -> None:
+def test_the_noise_floor_is_told_and_kept_for_comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     floor = Interval(0.012, 0.008, 0.02, 4)
-    assert examine(tmp_path, quick=True, noise_floor=floor).noise_floor == floor
+    monkeypatch.setattr("thrifty.instrument.floor.measure_floor", lambda: floor)
+    assert examine(tmp_path).noise_floor == floor
+    assert kept_floor(tmp_path) == 0.012
+
+
+@pytest.mark.usefixtures("small")
+def test_a_quick_look_measures_no_noise_floor(tmp_path: Path) -> None:
+    assert examine(tmp_path, quick=True).noise_floor is None
+    assert kept_floor(tmp_path) is None
 
 
 @pytest.mark.usefixtures("small")

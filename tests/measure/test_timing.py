@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -21,28 +23,75 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> MovedClock:
     return one
 
 
-def test_calls_are_timed_one_by_one_for_the_time_given_after_a_tenth_of_it_as_warm_up(clock: MovedClock) -> None:
-    # A tenth of 8 s: 0.75 s is not enough, 3 x 0.25 are; then 0.25 s a call for 8 s, and the samples are those alone.
-    samples = time_calls(clock.taking(0.25), CPU, 8.0)
-    assert samples.tolist() == [0.25] * 32
-    assert clock.now - 1000 == 0.25 * (4 + 32)
+def test_calls_are_timed_one_by_one_after_two_windows_that_agree(clock: MovedClock) -> None:
+    # A window of the warm-up is an eighth of a quarter of 16 s, and at least 3 calls of 0.25 s; the two first agree.
+    found = time_calls(clock.taking(0.25), CPU, 16.0)
+    assert found.seconds.tolist() == [0.25] * 64
+    assert found.steady
+    assert found.calls == 1
+    assert clock.now - 1000 == 0.25 * (3 + 3 + 64)
 
 
 def test_a_slow_start_is_warm_up_and_not_a_sample(clock: MovedClock) -> None:
-    assert set(time_calls(clock.taking(5.0, 1.0, 0.75, 0.5), CPU, 2.0).tolist()) == {0.5}
+    found = time_calls(clock.taking(5.0, 1.0, 0.75, 0.5), CPU, 40.0)
+    assert set(found.seconds.tolist()) == {0.5}
+    assert found.steady
+
+
+def test_what_never_becomes_steady_says_so(clock: MovedClock) -> None:
+    """Every window is a tenth slower than the one before."""
+    lengths = [0.25 * 1.1 ** (number // 3) for number in range(60)]
+    assert not time_calls(clock.taking(*lengths), CPU, 4.0).steady
 
 
 def test_the_last_call_may_run_over_the_end_and_is_a_sample(clock: MovedClock) -> None:
-    assert time_calls(clock.taking(0.75), CPU, 2.5).tolist() == [0.75] * 4
+    assert time_calls(clock.taking(0.75), CPU, 2.5).seconds.tolist() == [0.75] * 4
 
 
 def test_calls_longer_than_the_time_given_are_made_a_few_times_all_the_same(clock: MovedClock) -> None:
-    assert time_calls(clock.taking(60.0), CPU, 1.0).tolist() == [60.0] * 3
-    assert time_calls(clock.taking(60.0), CPU, 1.0, least=1).tolist() == [60.0]
+    assert time_calls(clock.taking(60.0), CPU, 1.0).seconds.tolist() == [60.0] * 3
+    assert time_calls(clock.taking(60.0), CPU, 1.0, least=1).seconds.tolist() == [60.0]
 
 
 def test_calls_of_no_time_come_to_an_end(clock: MovedClock) -> None:
-    assert len(time_calls(clock.taking(0.0), CPU, 1.0)) == timing.MOST_SAMPLES
+    assert len(time_calls(clock.taking(0.0), CPU, 1.0).seconds) <= timing.MOST_SAMPLES
+
+
+def test_it_ends_when_more_samples_would_tell_nothing_new(clock: MovedClock) -> None:
+    assert len(time_calls(clock.taking(0.001), CPU, 100.0).seconds) == NEEDED_SAMPLES[99]
+
+
+def test_calls_short_against_the_clock_are_timed_several_at_once(clock: MovedClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading takes 1 us: two of them are a thousandth of 2 ms, which is 8 calls of 0.25 ms."""
+    monkeypatch.setattr(timing, "clock_seconds", lambda: 1e-6)
+    found = time_calls(clock.taking(0.00025), CPU, 1.0)
+    assert found.calls == 8
+    assert found.seconds == pytest.approx(0.00025)
+    assert len(found.single) == NEEDED_SAMPLES[99]
+    assert found.single == pytest.approx(0.00025)
+
+
+def test_the_clock_costs_something_and_not_much() -> None:
+    assert 1e-9 < timing.clock_seconds() < 1e-4
+
+
+def test_the_garbage_collector_is_off_while_timed_and_as_before_afterwards(clock: MovedClock) -> None:
+    seen = []
+    takes = clock.taking(1.0)
+
+    def call() -> None:
+        seen.append(gc.isenabled())
+        takes()
+
+    time_calls(call, CPU, 1.0)
+    assert set(seen) == {False}
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        time_calls(call, CPU, 1.0)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_the_device_is_waited_for_within_the_time_of_the_call(clock: MovedClock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +100,7 @@ def test_the_device_is_waited_for_within_the_time_of_the_call(clock: MovedClock,
         clock.now += 0.5
 
     monkeypatch.setattr(timing, "synchronise", waits)
-    assert time_calls(clock.taking(0.25), CPU, 1.5).tolist() == [0.75] * 3
+    assert time_calls(clock.taking(0.25), CPU, 1.5).seconds.tolist() == [0.75] * 3
 
 
 @pytest.mark.parametrize("percent", [90, 99])

@@ -49,7 +49,8 @@ TEXT = (
     "budget.steps=3",
     "batch_size=4",
 )
-OF_TEXT, OF_CLASSES, OF_AMOUNTS = {"bits_per_byte"}, {"accuracy"}, {"r2", "rmse", "mae"}
+OF_TEXT = {"bits_per_byte", "prefill_ms", "decode_ms", "tokens_per_s"}
+OF_CLASSES, OF_AMOUNTS = {"accuracy"}, {"r2", "rmse", "mae"}
 
 
 @cache
@@ -196,6 +197,13 @@ def test_metrics_can_be_derived_again_from_the_raw_samples(run: Callable[..., Ru
     batches = samples["infer/batch_s"]
     assert metrics["infer/samples_per_s"]["value"] == pytest.approx(batches["batch_size"] / np.median(batches["seconds"]))
     assert batches["batch_size"] == one.config.batch_size
+    if of_text:
+        prompts, tokens = samples["infer/prefill_s"], samples["infer/decode_s"]
+        prefill = median_interval(np.array(prompts["seconds"])).scaled(1e3)
+        assert_same("infer/prefill_ms", prefill.value, prefill.low, prefill.high)
+        decoded = np.median(tokens["seconds"]) / len(tokens["positions"])
+        assert metrics["infer/decode_ms"]["value"] == pytest.approx(1e3 * decoded)
+        assert metrics["infer/tokens_per_s"]["value"] == pytest.approx(1 / decoded)
 
 
 def test_without_measurements_there_is_quality_and_the_cost_of_training(run: Callable[..., Run]) -> None:

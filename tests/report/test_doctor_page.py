@@ -86,12 +86,18 @@ def test_ceilings_have_their_unit_or_their_reason() -> None:
     assert "disk write 377.9 MiB/s" in lines
 
 
+def test_figures_stay_whole_in_a_narrow_window() -> None:
+    lines = shown(DIAGNOSIS, width=60)
+    assert any(line.startswith("matrix product fp32 processor 95.43 GFLOP/s") for line in lines)
+    assert any(line.startswith("matrix product int8 processor -") for line in lines)
+
+
 def after(lines: list[str], heading: str) -> str:
     return lines[lines.index(heading) + 1]
 
 
 def test_the_noise_floor_is_told_in_percent() -> None:
-    assert after(shown(DIAGNOSIS), "Noise floor") == "not measured"
+    assert after(shown(DIAGNOSIS), "Noise floor") == "not measured; `thrifty doctor` without --quick does"
     floor = replace(DIAGNOSIS, noise_floor=Interval(0.0123, 0.008, 0.021, 4))
     assert after(shown(floor), "Noise floor").startswith("1.2 % (0.8 to 2.1 %): smaller differences")
     alone = replace(DIAGNOSIS, noise_floor=Interval(0.0123))

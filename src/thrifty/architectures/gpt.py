@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from thrifty.architectures.cache import Cache
 from thrifty.architectures.shapes_only import shapes_only
 from thrifty.config.choices.architectures import Gpt
 
@@ -35,6 +36,17 @@ class Attention(nn.Module):
         mixed = F.scaled_dot_product_attention(
             query, key, value, is_causal=True, dropout_p=self.dropout if self.training else 0.0
         )
+        return self.projection(mixed.transpose(1, 2).reshape(batch, time, width))
+
+    def extend(self, inputs: Tensor, cache: Cache, block: int) -> Tensor:
+        """The same for the positions behind those in the cache: a whole prompt behind none, or one token; never drops."""
+        batch, time, width = inputs.shape
+        parts = self.qkv(inputs).view(batch, time, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
+        if len(cache.kept) == block:  # not sooner: only now is it known what type the run's precision computes in
+            cache.kept.append(parts.new_empty(2, batch, self.heads, cache.context, HEAD_WIDTH))
+        keys, values = cache.extended(block, parts[1:])
+        # A single token sees all before it, and torch would align a causal mask of one row with the first of them.
+        mixed = F.scaled_dot_product_attention(parts[0], keys, values, is_causal=time > 1)
         return self.projection(mixed.transpose(1, 2).reshape(batch, time, width))
 
 
@@ -67,6 +79,11 @@ class Block(nn.Module):
         stream = stream + self.dropout(self.attention(self.attention_norm(stream)))
         return stream + self.dropout(self.feed_forward(self.feed_forward_norm(stream)))
 
+    def extend(self, stream: Tensor, cache: Cache, block: int) -> Tensor:
+        """The same for the positions behind those in the cache."""
+        stream = stream + self.attention.extend(self.attention_norm(stream), cache, block)
+        return stream + self.feed_forward(self.feed_forward_norm(stream))
+
 
 class GptModel(nn.Module):
     """Tokens (batch, time), int64 -> logits of the next token (batch, time, vocabulary); `time` at most `context`."""
@@ -95,6 +112,46 @@ class GptModel(nn.Module):
         # The output layer is the embedding itself, not a module that shares its tensor: so the weight is one parameter to
         # optimisers, one entry in the file, and nothing can untie it.
         return F.linear(self.norm(stream), self.tokens.weight)
+
+    @torch.inference_mode()
+    def prefill(self, tokens: Tensor) -> tuple[Tensor, Cache]:
+        """A prompt (batch, time) -> logits of the token after it (batch, vocabulary), and the cache to go on with.
+
+        As in evaluation mode: never drops, and leaves nothing to differentiate.
+
+        Raises:
+            ValueError: no token, or more than the context holds.
+        """
+        batch, time = tokens.shape
+        if not 1 <= time <= self.context:
+            raise ValueError(f"{time} tokens: a prompt has at least one, and the context holds {self.context}")
+        cache = Cache(batch, self.context)
+        return self._extend(tokens, cache), cache
+
+    @torch.inference_mode()
+    def decode(self, token: Tensor, cache: Cache) -> Tensor:
+        """The next token (batch, 1) -> logits of the one after it (batch, vocabulary); the cache is one token longer then.
+
+        Raises:
+            ValueError: the context is full, or not one token for each sequence in the cache.
+        """
+        if cache.length >= self.context:
+            raise ValueError(f"the context is full: it holds {self.context} tokens")
+        if token.shape != (cache.batch, 1):
+            raise ValueError(
+                f"tokens shaped {tuple(token.shape)}: the cache takes ({cache.batch}, 1), the next of each sequence"
+            )
+        return self._extend(token, cache)
+
+    def _extend(self, tokens: Tensor, cache: Cache) -> Tensor:
+        end = cache.length + tokens.shape[1]
+        stream = self.tokens(tokens) + self.positions.weight[cache.length : end]
+        for number, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            stream = block.extend(stream, cache, number)
+        logits = F.linear(self.norm(stream[:, -1]), self.tokens.weight)
+        cache.length = end  # last, so that a pass that failed leaves the cache as it was
+        return logits
 
     def initialise(self) -> None:
         """GPT-2's initial weights: N(0, 0.02); the projections back into the stream over sqrt(2 depth), biases 0.

@@ -298,10 +298,11 @@ class TrainMethod:
 
     def _speed(self, trace: Trace) -> None:
         self.emit(Preparing("measuring prediction"))
-        found, samples = inference_metrics(
+        found, samples, flags = inference_metrics(
             self.path, self.data, self.device, self.batch_size, self.config.measure.seconds, trace.steps, trace.seconds
         )
         self.record["metrics"] |= found
+        self.record["flags"] += flags
         self._samples |= samples
         self._write_samples()
 

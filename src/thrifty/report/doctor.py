@@ -90,13 +90,18 @@ def _extra(extra: Extra) -> str:
 
 
 def _ceilings(ceilings: list[Ceiling]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for style in ("", "", "", "dim"):
-        table.add_column(no_wrap=True, justify="right" if len(table.columns) == 2 else "left", style=style)
+    rows = []
     for one in ceilings:
-        value, note = one.entry["value"], one.note or ""
-        text, note = ("-", one.entry["reason"]) if value is None else (number(value, one.unit), note)
-        table.add_row(f"  {one.name}", _WHERE.get(one.device, one.device), text, Text(note))
+        value = one.entry["value"]
+        text, note = ("-", one.entry["reason"]) if value is None else (number(value, one.unit), one.note or "")
+        rows.append((f"  {one.name}", _WHERE.get(one.device, one.device), text, note))
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for place in range(3):  # whole at any width; the notes take what is left
+        width = max(len(row[place]) for row in rows)
+        table.add_column(no_wrap=True, min_width=width, justify="right" if place == 2 else "left")
+    table.add_column(style="dim", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
     return table
 
 
