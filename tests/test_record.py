@@ -109,7 +109,7 @@ def test_the_command_can_be_pasted_into_a_shell() -> None:
 
 def test_a_new_record_has_every_field_of_the_contract() -> None:
     record = new_record(plain(compose(OVERRIDES)), OVERRIDES, "token")
-    contract = "schema id status reason config overrides command config_hash attempt environment started finished seed parents metrics flags"
+    contract = "schema id status reason config overrides command config_hash attempt environment started finished seed parents conditions metrics flags"
     assert set(contract.split()) <= set(record)
     assert (record["schema"], record["status"], record["attempt"]["token"]) == (1, "running", "token")
     environment = record["environment"]

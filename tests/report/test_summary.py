@@ -133,3 +133,25 @@ def test_a_profile_shows_its_costliest_operations() -> None:
     assert lines[heading + 1].split() == ["aten::mm", "62.1", "%", "34.6", "ms", "12", "calls"]
     assert lines[heading + 2].split()[-5:] == ["%", "0.0123", "ms", "3", "calls"]
     assert "Costliest" not in text(make_record())
+
+
+def test_what_spoilt_a_measurement_is_told_with_its_numbers() -> None:
+    flags = ["busy_machine", "stolen_time", "canary_drift", "swapping", "throttled"]
+    seen = {
+        "others_share": 0.234,
+        "stolen_share": 0.021,
+        "canary_before": {"value": 0.0010, "low": 0.0009, "high": 0.0011, "n": 15},
+        "canary_after": {"value": 0.0012, "low": 0.0012, "high": 0.0013, "n": 15},
+    }
+    shown = text(make_record(flags=flags, conditions=seen))
+    assert "! busy_machine: other processes took 23 % of the cores' time" in shown
+    assert "! stolen_time: the host gave 2 % of the cores' time" in shown
+    assert "! canary_drift: the machine's pace changed by +20 %" in shown
+    assert shown.count("see the record") == 0
+
+
+@pytest.mark.parametrize("conditions", [{}, {"canary_before": {"value": 0.001}, "canary_after": None, "others_share": None}])
+def test_a_flag_without_its_numbers_reads_well_too(conditions: dict[str, Any]) -> None:
+    shown = text(make_record(flags=["busy_machine", "canary_drift"], conditions=conditions))
+    assert "other processes took some of the cores' time" in shown
+    assert "None" not in shown
