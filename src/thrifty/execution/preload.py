@@ -1,5 +1,6 @@
 """What the fork server imports once, so that no worker has to. Importing computes nothing and touches no device."""
 
+import gc
 import os
 
 try:
@@ -15,4 +16,5 @@ except Exception as error:
         raise
     raise SystemExit(f"imports: {type(error).__name__}: {error}; THRIFTY_DEBUG=1 shows where") from None
 
+gc.freeze()  # a worker's collections would walk, and so copy, all of it
 _ = (pytorch_lightning, torch, thrifty)

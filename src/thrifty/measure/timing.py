@@ -35,7 +35,6 @@ _READINGS = 1000
 def collector_off() -> Iterator[None]:
     """Within it Python's garbage collector does not run: a collection would be timed with the call it happens to fall into."""
     was_on = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         yield
