@@ -188,19 +188,21 @@ def test_a_slowdown_is_as_large_as_it_says() -> None:
 
     now = [0.0]
 
-    def clock() -> float:
-        now[0] += 0.001
-        return now[0]
+    class Clock:
+        def __call__(self) -> float:
+            now[0] += 0.001
+            return now[0]
 
     def call() -> object:
         now[0] += 1.0
         return "result"
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arm_worker.time, "perf_counter", clock)
-        slower = arm_worker.slowed(call, 0.25)
-        assert slower() == "result"
+        patch.setattr(arm_worker, "OwnClock", Clock)
+        assert arm_worker.slowed(call, 0.25)() == "result"
         assert now[0] == pytest.approx(1.25, abs=0.01)
+        assert arm_worker.slowed(call, 0.0)() == "result"
+        assert now[0] == pytest.approx(2.25, abs=0.01)
     assert arm_worker.slowed(call, None) is call
 
 

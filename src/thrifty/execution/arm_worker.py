@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from thrifty.execution.death import end_with_parent, first_line, out_of_memory
+from thrifty.measure.own_clock import OwnClock
 
 _WARM_UP_SECONDS = 0.05
 """Least length of the warm-up after the first call; it also tells how long a call takes."""
@@ -64,6 +65,9 @@ class Block:
 
     calls: int
     seconds: float
+    """Without those of `waited_s`."""
+    waited_s: float
+    """Seconds in which the kernel had given our core to another process; 0 where it does not tell."""
     cpu_seconds: float
     """Of all threads of the process."""
     switches: int
@@ -137,7 +141,7 @@ def _serve(connection: Connection, spec: ArmSpec) -> None:
     first = time.perf_counter() - built
     _hold_to_numbers(output)
     del output
-    call = slowed(workload.call, spec.slowdown)
+    call, clock = slowed(workload.call, spec.slowdown), OwnClock()
     call_s = _warm_up(call, lambda: synchronise(workload.device))
     before = _settings()
     if before["threads"] != spec.threads:  # the workload has set its own: measured as the run would be, so it is put back
@@ -147,22 +151,23 @@ def _serve(connection: Connection, spec: ArmSpec) -> None:
     gc.disable()  # a collection in the middle of one arm's block would be a difference between the arms
     connection.send(Ready(built - begin, first, call_s, workload.examples, {**before, "threads": torch.get_num_threads()}))
     while calls := connection.recv():
-        connection.send(_block(call, workload.device, calls))
+        connection.send(_block(call, workload.device, calls, clock))
 
 
 def slowed(call: Callable[[], object], share: float | None) -> Callable[[], object]:
     """A call that takes longer by a share of what it took: the truth an instrument can be held to."""
     if share is None:
         return call
-    clock = time.perf_counter
+    clock = OwnClock()
 
     def slower() -> object:
         begin = clock()
         result = call()
         end = clock()
-        end += share * (end - begin)
-        while clock() < end:
-            pass
+        if share:  # not even a look at the clock where there is nothing to wait for: in the other arm it is part of the wait
+            end += share * (end - begin)
+            while clock() < end:
+                pass
         return result
 
     return slower
@@ -180,7 +185,7 @@ def _warm_up(call: Callable[[], object], wait: Callable[[], None]) -> float:
     return min(taken)
 
 
-def _block(call: Callable[[], object], device: Any, calls: int) -> Block:
+def _block(call: Callable[[], object], device: Any, calls: int, clock: OwnClock) -> Block:
     import torch
 
     from thrifty.measure.device import synchronise
@@ -189,7 +194,7 @@ def _block(call: Callable[[], object], device: Any, calls: int) -> Block:
         call()
     synchronise(device)
     events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else []
-    switches, cpu = _involuntary_switches(), time.process_time()
+    switches, cpu, waited = _involuntary_switches(), time.process_time(), clock.waited()
     begin = time.perf_counter()
     if events:
         events[0].record()
@@ -199,9 +204,11 @@ def _block(call: Callable[[], object], device: Any, calls: int) -> Block:
         events[1].record()
     synchronise(device)
     seconds = time.perf_counter() - begin
+    waited = clock.waited() - waited
     return Block(
         calls,
-        seconds,
+        seconds - waited,
+        waited,
         time.process_time() - cpu,
         _involuntary_switches() - switches,
         events[0].elapsed_time(events[1]) / 1e3 if events else None,

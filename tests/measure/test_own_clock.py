@@ -1,0 +1,70 @@
+"""The clock that leaves out the time in which another process had our core."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from thrifty.measure import own_clock
+from thrifty.measure.own_clock import OwnClock
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how long a thread waited for a core")
+
+
+@LINUX
+def test_sleeping_is_time() -> None:
+    clock = OwnClock()
+    assert clock.tells_waits
+    begin = clock()
+    time.sleep(0.05)
+    assert clock() - begin > 0.045
+
+
+@LINUX
+def test_waiting_for_a_core_is_not() -> None:
+    """Two processes that compute on one core: what we wait and what we compute are what passes."""
+    core = min(os.sched_getaffinity(0))
+    before = os.sched_getaffinity(0)
+    endless = f"import os\nos.sched_setaffinity(0, {{{core}}})\nprint(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", endless], stdout=subprocess.PIPE) as neighbour:
+        assert neighbour.stdout is not None
+        neighbour.stdout.readline()
+        os.sched_setaffinity(0, {core})
+        try:
+            clock = OwnClock()
+            wall, own, computed = time.perf_counter(), clock(), time.thread_time()
+            while time.thread_time() - computed < 0.2:
+                pass
+            wall, own, computed = time.perf_counter() - wall, clock() - own, time.thread_time() - computed
+        finally:
+            os.sched_setaffinity(0, before)
+            neighbour.kill()
+    assert wall > 1.3 * computed, "the neighbour took a good part of the core"
+    assert own == pytest.approx(computed, rel=0.05)
+
+
+def test_where_nothing_is_told_it_is_the_ordinary_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_clock, "_SCHEDSTAT", own_clock.Path("/nowhere"))
+    clock = OwnClock()
+    assert not clock.tells_waits
+    assert clock.waited() == 0
+    assert clock() == pytest.approx(time.perf_counter(), abs=0.1)
+
+
+def test_it_is_of_one_thread() -> None:
+    clock, seen = OwnClock(), []
+
+    def ask() -> None:
+        with pytest.raises(AssertionError):
+            clock()
+        seen.append(True)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert seen
