@@ -222,7 +222,13 @@ def _parser() -> argparse.ArgumentParser:
 
     one = names.add_parser("compare", help="two runs against each other, in interleaved pairs of fresh processes")
     one.add_argument("first", metavar="RUN_A", help="the run to compare with: a directory, an id, or a unique part of one")
-    one.add_argument("second", metavar="RUN_B", help="the run that is compared")
+    one.add_argument("second", metavar="RUN_B", nargs="?", help="the run that is compared")
+    one.add_argument(
+        "--against",
+        type=Path,
+        metavar="BASELINE.json",
+        help="instead of RUN_B: compare RUN_A with this kept result.json, a weaker way",
+    )
     one.add_argument(
         "--metric", action="append", metavar="NAME", help="a metric to compare; may be given again (quality, latency, size)"
     )

@@ -108,12 +108,11 @@ def _find(
     preload: str,
     tell: Callable[[str, Measured], None],
 ) -> Finding:
-    recorded = [one.record["metrics"].get(name, {}).get("value") for one in runs]
-    values = (recorded[0], recorded[1])
+    values = _recorded(name, runs)
     if name.startswith("quality/"):
-        return _quality(name, runs, values)
-    if name.startswith(_EXACT):
-        return _exact(name, values)
+        return with_quality(name, runs)
+    if is_exact(name):
+        return exact(name, runs)
     entry = _workload(name)
     if entry is None:
         return Finding(name, _NOT, "a single number of each run: train several seeds and compare those", values)
@@ -207,7 +206,14 @@ def _share(ratio: Interval, factor: float, inverse: bool) -> Interval:
     return Interval(value, *bounds, ratio.n)
 
 
-def _quality(name: str, runs: tuple[Run, Run], values: tuple[float | None, float | None]) -> Finding:
+def _recorded(name: str, runs: tuple[Run, Run]) -> tuple[float | None, float | None]:
+    first, second = ((one.record["metrics"].get(name) or {}).get("value") for one in runs)
+    return first, second
+
+
+def with_quality(name: str, runs: tuple[Run, Run]) -> Finding:
+    """Quality of two runs, paired over examples."""
+    values = _recorded(name, runs)
     found = paired(name, (runs[0].record, runs[1].record), (runs[0].path, runs[1].path))
     if isinstance(found, str):
         return Finding(name, _NOT, found, values, relative=False)
@@ -219,8 +225,14 @@ def _quality(name: str, runs: tuple[Run, Run], values: tuple[float | None, float
     return Finding(name, verdict, how, values, found.difference, relative=False, claimed=found.differs, resolvable=half)
 
 
-def _exact(name: str, values: tuple[float | None, float | None]) -> Finding:
-    first, second = values
+def is_exact(name: str) -> bool:
+    """Whether a metric is counted and not measured, so that any difference is one."""
+    return name.startswith(_EXACT)
+
+
+def exact(name: str, runs: tuple[Run, Run]) -> Finding:
+    """A counted metric of two runs."""
+    first, second = values = _recorded(name, runs)
     if first is None or second is None:
         return Finding(name, _NOT, "a run has no such metric", values)
     if first == second:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from thrifty.errors import BadConfiguration, BadData
@@ -58,6 +59,7 @@ def show_run(options: argparse.Namespace) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """Two runs against each other; exit 1 where a condition of --fail-if is met."""
+    from thrifty.instrument.baseline import against
     from thrifty.instrument.comparison import Run, compare_runs, default_metrics, with_budget
     from thrifty.instrument.floor import kept_floor
     from thrifty.instrument.guards import parse_guard, with_guarded
@@ -67,16 +69,27 @@ def compare(options: argparse.Namespace) -> int:
     guards = [parse_guard(one) for one in options.fail_if]
     if options.pairs is not None and options.pairs < 2:
         raise BadConfiguration(f"--pairs {options.pairs}: must be at least 2, pairs of fresh processes")
-    paths = [find_run(options.store, one) for one in (options.first, options.second)]
-    runs = (Run(paths[0], read_record(paths[0])), Run(paths[1], read_record(paths[1])))
+    if (options.second is None) == (options.against is None):
+        raise BadConfiguration("compare: takes RUN_A RUN_B, or RUN_A --against BASELINE.json; see `thrifty compare --help`")
+    # The kept record comes first: what is told is how the run differs from it.
+    given = [options.against, options.first] if options.second is None else [options.first, options.second]
+    paths = [_record_directory(one) if isinstance(one, Path) else find_run(options.store, one) for one in given]
+    records = [
+        read_record(paths[0], given[0].name) if isinstance(given[0], Path) else read_record(paths[0]),
+        read_record(paths[1]),
+    ]
+    runs = (Run(paths[0], records[0]), Run(paths[1], records[1]))
     for run in runs:
         if run.record["status"] != "ok":
             raise BadData(f"{run.record['id']}: is {run.record['status']}; only finished runs can be compared")
     metrics = with_guarded(options.metric or default_metrics(runs), guards)
-    plan = with_budget(Plan(), options.pairs, options.budget)
     floor = kept_floor(options.store)
-    with ComparisonProgress(sys.stderr) as progress:
-        findings = compare_runs(runs, metrics, plan, floor, progress.tell)
+    if options.against is not None:
+        findings = against(*runs, metrics)
+    else:
+        plan = with_budget(Plan(), options.pairs, options.budget)
+        with ComparisonProgress(sys.stderr) as progress:
+            findings = compare_runs(runs, metrics, plan, floor, progress.tell)
     by_name = {one.metric: one for one in findings}
     failed = [one.text for one in guards if one.failed_by(by_name[one.metric])]
     unsure = [(one.text, why) for one in guards if (why := one.open_in(by_name[one.metric])) is not None]
@@ -94,6 +107,12 @@ def compare(options: argparse.Namespace) -> int:
     for text in failed:
         sys.stderr.write(f"failed: {text}\n")
     return 1 if failed else 0
+
+
+def _record_directory(file: Path) -> Path:
+    if not file.is_file():
+        raise BadConfiguration(f"--against {file}: there is no such file; give the result.json of a run that was kept")
+    return file.parent
 
 
 def verify(options: argparse.Namespace) -> int:
