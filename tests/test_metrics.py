@@ -8,7 +8,7 @@ import pytest
 
 from conftest import FinishedRun
 from thrifty.errors import BadConfiguration
-from thrifty.metrics import CURVES, METRICS, improves, measured, metric, missing
+from thrifty.metrics import CURVES, METRICS, batch_metric, improves, measured, metric, missing
 
 
 @pytest.mark.parametrize("name", {**METRICS, **CURVES})
@@ -46,6 +46,22 @@ def test_better_is_strictly_so() -> None:
     assert improves("quality/accuracy", 0.9, 0.8)
     assert improves("quality/loss", 0.8, 0.9)
     assert not improves("quality/loss", 0.8, 0.8)
+
+
+def test_metrics_of_batch_sizes_are_declared_by_their_pattern() -> None:
+    latency, rate = metric(batch_metric(16, "latency_ms")), metric("infer/batch_16/samples_per_s")
+    assert (latency.name, latency.unit, latency.better) == ("infer/batch_16/latency_ms", "ms", "lower")
+    assert "16 examples" in latency.meaning
+    assert (rate.unit, rate.better) == ("1/s", "higher")
+    assert improves("infer/batch_16/samples_per_s", 2.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "name", ["infer/batch_0/latency_ms", "infer/batch_x/latency_ms", "infer/batch_4/load_s", "infer/batch_4"]
+)
+def test_what_only_looks_like_a_batch_size_s_metric_is_none(name: str) -> None:
+    with pytest.raises(BadConfiguration, match="no such metric"):
+        metric(name)
 
 
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,6 +84,13 @@ METRICS: dict[str, Metric] = {
     )
 }
 
+_BATCH = re.compile(r"infer/batch_([1-9]\d*)/(latency_ms|samples_per_s)")
+_OF_BATCHES = {
+    "latency_ms": Metric("", "ms", _LOWER, "median time of a prediction for {} examples at once"),
+    "samples_per_s": Metric("", "1/s", _HIGHER, "predictions a second at a batch size of {}"),
+}
+"""Declared once for every batch size of `measure.batch_sizes`."""
+
 CURVES: dict[str, Metric] = {
     curve.name: curve
     for curve in (
@@ -95,15 +103,30 @@ CURVES: dict[str, Metric] = {
 """What the history and the curves in wandb hold at a step; METRICS are the record's, one value a run."""
 
 
+def batch_metric(batch_size: int, of: str) -> str:
+    """The name of a metric at a batch size; `of` is latency_ms or samples_per_s."""
+    return f"infer/batch_{batch_size}/{of}"
+
+
+def declared(name: str) -> Metric | None:
+    """The declaration of a metric, or None where there is none."""
+    found = _BATCH.fullmatch(name)
+    if found is None:
+        return METRICS.get(name)
+    family = _OF_BATCHES[found[2]]
+    return replace(family, name=name, meaning=family.meaning.format(found[1]))
+
+
 def metric(name: str) -> Metric:
     """The declaration of a metric.
 
     Raises:
         BadConfiguration: no such metric; names the nearest.
     """
-    if name not in METRICS:
+    found = declared(name)
+    if found is None:
         raise BadConfiguration(f"{name}: there is no such metric{nearest(name, METRICS)}")
-    return METRICS[name]
+    return found
 
 
 def improves(name: str, value: float, than: float) -> bool:

@@ -153,29 +153,29 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_record(directory: Path, name: str = RESULT) -> dict[str, Any]:
+def read_record(directory: Path, file: str = RESULT) -> dict[str, Any]:
     """The record of a run, checked to be whole and about its own configuration.
 
     Args:
-        name: of the file, where a record is kept under another than a run's own.
+        file: its name, where a record is kept under another than a run's own.
 
     A record still `running` that no process of this machine holds reads as `killed`.
 
     Raises:
         BadData: not a run, altered, or of another configuration.
     """
-    record = read_json(directory / name)
+    record = read_json(directory / file)
     for name, kind in _FIELDS.items():
         if not isinstance(record.get(name), kind):
             what = f"its {name} is {record[name]!r:.40}" if name in record else f"has no '{name}'"
-            raise BadData(f"{directory / name}: {what}; it is not a record of ours, or was altered")
+            raise BadData(f"{directory / file}: {what}; it is not a record of ours, or was altered")
     config, given, attempt = record["config"], record["config_hash"], record["attempt"]
     if config_hash(config) != given:
         raise BadData(
-            f"{directory / name}: its configuration is not the one it was written with (hash {given[:12]}); run it again"
+            f"{directory / file}: its configuration is not the one it was written with (hash {given[:12]}); run it again"
         )
     if record["status"] == "running" and attempt.get("host") == platform.node() and _let_go(directory):
-        record = read_json(directory / name)  # its last word comes before it lets go, and may have come since
+        record = read_json(directory / file)  # its last word comes before it lets go, and may have come since
         if record["status"] == "running":
             record.update(status="killed", reason="the process is gone and left no record")
     return record

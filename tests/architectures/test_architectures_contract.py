@@ -138,6 +138,19 @@ def test_an_example_alone_is_answered_as_in_a_batch(example: Example) -> None:
     torch.testing.assert_close(model(inputs)[1:2], model(inputs[1:2]), rtol=1e-4, atol=1e-5)
 
 
+def test_example_inputs_are_what_it_takes_and_always_the_same(example: Example) -> None:
+    make = load("architecture", example.config.name, "example_inputs")
+    inputs, _ = example.batch()
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    found = make(example.config, example.shape, 3)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (found.dtype, found.shape) == (inputs.dtype, (3, *inputs.shape[1:]))
+    assert torch.equal(found, make(example.config, example.shape, 3))
+    assert example.build()(found).isfinite().all()
+    assert len(found.unique()) > 3
+
+
 @pytest.mark.parametrize("rung", ["nano", "xxlarge"])
 def test_every_rung_is_built(example: Example, rung: str) -> None:
     config = chosen(f"architecture={example.config.name}", **type(example.config).LADDER[rung].shape)

@@ -11,7 +11,7 @@ from moved_clock import MovedClock
 from scipy import stats
 
 from thrifty.measure import timing
-from thrifty.measure.timing import NEEDED_SAMPLES, percentile_ms, time_calls
+from thrifty.measure.timing import NEEDED_SAMPLES, collector_off, percentile_ms, time_calls, warm_up
 
 CPU = torch.device("cpu")
 
@@ -69,6 +69,68 @@ def test_calls_short_against_the_clock_are_timed_several_at_once(clock: MovedClo
     assert found.seconds == pytest.approx(0.00025)
     assert len(found.single) == NEEDED_SAMPLES[99]
     assert found.single == pytest.approx(0.00025)
+
+
+def test_where_no_percentile_is_wanted_fewer_samples_will_do_but_not_less_than_a_tenth_of_a_second(clock: MovedClock) -> None:
+    found = time_calls(clock.taking(0.0078125), CPU, 100.0, percentiles=False)
+    assert len(found.seconds) == 64
+    assert len(found.single) == 0
+    # 2^-10 s: 64 of them are less than 0.1 s, the next look is at 128.
+    assert len(time_calls(clock.taking(0.0009765625), CPU, 100.0, percentiles=False).seconds) == 128
+
+
+def test_a_median_that_is_not_known_yet_is_sampled_until_the_time_is_over(clock: MovedClock) -> None:
+    """Half of the calls take twice as long as the others: the median's interval never closes."""
+    lengths = [0.0625, 0.125] * 2000
+    found = time_calls(clock.taking(*lengths), CPU, 100.0, percentiles=False)
+    assert found.seconds.sum() == pytest.approx(100, abs=0.2)
+
+
+def test_windows_of_short_calls_end_before_their_share_of_the_warm_up(clock: MovedClock) -> None:
+    steady, shortest = warm_up(clock.taking(0.0009765625), CPU, 800.0)
+    # 32 calls are 31 ms, above the 20 that a window takes; two windows agree.
+    assert (steady, shortest) == (True, 0.0009765625)
+    assert clock.now - 1000 == 2 * 32 * 0.0009765625
+
+
+def test_samples_are_kept_with_the_calls_in_each(clock: MovedClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert time_calls(clock.taking(0.25), CPU, 1.0).as_samples() == {"calls": 1, "seconds": [0.25] * 4}
+    monkeypatch.setattr(timing, "clock_seconds", lambda: 0.25e-3)  # two readings are a thousandth of 0.5 s: 2 calls
+    found = time_calls(clock.taking(0.25), CPU, 2.0).as_samples()
+    assert found == {"calls": 2, "seconds": [0.25] * 4, "single_s": [0.25] * 3}
+
+
+def test_on_cuda_the_device_s_own_time_stands_beside(clock: MovedClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that works for 0.125 s of each call's 0.25 s."""
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            self.at = clock.now / 2
+
+        def elapsed_time(self, end: Event) -> float:
+            return 1e3 * (end.at - self.at)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(timing, "synchronise", lambda device: None)
+    found = time_calls(clock.taking(0.25), torch.device("cuda"), 1.0)
+    assert found.seconds.tolist() == [0.25] * 4
+    assert found.as_samples()["device_ms"] == [125.0] * 4
+    monkeypatch.setattr(timing, "clock_seconds", lambda: 0.25e-3)  # two calls a sample: still the time of one
+    assert time_calls(clock.taking(0.25), torch.device("cuda"), 1.0).as_samples()["device_ms"] == [125.0] * 3
+
+
+def test_within_another_block_the_collector_stays_off_and_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []
+    monkeypatch.setattr(gc, "collect", lambda: runs.append(1))
+    with collector_off():
+        with collector_off():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert len(runs) == 1
 
 
 def test_the_clock_costs_something_and_not_much() -> None:

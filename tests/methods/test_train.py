@@ -192,7 +192,7 @@ def test_metrics_can_be_derived_again_from_the_raw_samples(run: Callable[..., Ru
     again = training_metrics(calls, one.method.batch_size, None, None)
     for name in ("train/step_ms", "train/samples_per_s", "train/first_step_s", "train/time_s", "train/steps"):
         assert_same(name, again[name]["value"], again[name]["low"], again[name]["high"])
-    latency = median_interval(np.array(samples["infer/latency_s"])).scaled(1e3)
+    latency = median_interval(np.array(samples["infer/latency_s"]["seconds"])).scaled(1e3)
     assert_same("infer/latency_ms", latency.value, latency.low, latency.high)
     batches = samples["infer/batch_s"]
     assert metrics["infer/samples_per_s"]["value"] == pytest.approx(batches["batch_size"] / np.median(batches["seconds"]))
@@ -233,6 +233,18 @@ def test_it_looks_at_no_more_examples_than_asked_for(run: Callable[..., Run]) ->
 
 
 # -- the same again -----------------------------------------------------------------------------------------------------
+
+
+def test_further_batch_sizes_have_metrics_of_their_own_by_the_samples(run: Callable[..., Run]) -> None:
+    one = run(*SMALL, "measure.seconds=0.1", "measure.batch_sizes=[3,1]", "threads=1")
+    metrics, samples = one.record["metrics"], json.loads((one.path / "samples.json").read_text())
+    for size in (1, 3):
+        seconds = np.array(samples[f"infer/batch_{size}_s"]["seconds"])
+        interval = median_interval(seconds).scaled(1e3)
+        latency, rate = metrics[f"infer/batch_{size}/latency_ms"], metrics[f"infer/batch_{size}/samples_per_s"]
+        assert (latency["value"], latency["low"], latency["high"]) == (interval.value, interval.low, interval.high)
+        assert rate["value"] == pytest.approx(size / np.median(seconds))
+        assert rate["low"] is None or rate["low"] <= rate["value"] <= rate["high"]
 
 
 def test_a_seed_gives_the_same_weights_and_another_seed_others(run: Callable[..., Run]) -> None:

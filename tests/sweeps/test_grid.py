@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from conftest import QUIET, Cli
+from thrifty.config.compose import compose
 from thrifty.errors import BadConfiguration
-from thrifty.sweeps.grid import expand
+from thrifty.sweeps.grid import expand, shared_modules
 
 
 def test_the_last_key_changes_fastest() -> None:
@@ -44,6 +45,12 @@ def test_what_a_grid_cannot_walk_is_refused(given: str) -> None:
         expand([given])
     assert "\n" not in str(caught.value)
     assert given in str(caught.value)
+
+
+def test_code_that_every_experiment_needs_is_imported_once_and_no_other() -> None:
+    table, text = (compose([f"task={name}"]) for name in ("tabular", "text"))
+    assert shared_modules([table, table]) == ["thrifty.tasks.tabular"]
+    assert shared_modules([table, text]) == []
 
 
 def arms(cli: Cli) -> list[tuple[str, int, str]]:

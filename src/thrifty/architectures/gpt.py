@@ -189,3 +189,9 @@ def build(config: Gpt, shape: dict[str, int], dropout: float) -> nn.Module:
         model.load_state_dict(state, assign=True)
         model.initialise()
     return model
+
+
+def example_inputs(config: Gpt, shape: dict[str, int], batch_size: int) -> Tensor:
+    """A batch of what the model takes, always the same: evenly drawn tokens, int64 (batch, context)."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(shape["vocabulary"], (batch_size, shape["context"]), generator=generator)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from thrifty.config.choices.architectures import Mlp
 
@@ -30,3 +31,8 @@ def build(config: Mlp, shape: dict[str, int], dropout: float) -> nn.Module:
         inputs = width
     model.add_module("output", nn.Linear(inputs, shape["outputs"]))
     return model
+
+
+def example_inputs(config: Mlp, shape: dict[str, int], batch_size: int) -> Tensor:
+    """A batch of what the model takes, always the same: standard normal numbers (batch, inputs)."""
+    return torch.randn(batch_size, shape["inputs"], generator=torch.Generator().manual_seed(0))

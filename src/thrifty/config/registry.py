@@ -25,11 +25,16 @@ class Choice:
     entry: str | None = None
     """`module:attribute` of what makes it; None where its values are all there is to it."""
 
-    def load(self) -> Any:
-        """Import the module and return the attribute."""
+    @property
+    def module(self) -> str | None:
+        """Where its code lives."""
+        return None if self.entry is None else self.entry.split(":")[0]
+
+    def load(self, companion: str | None = None) -> Any:
+        """Import the module and return the attribute, or another one of the same module by its name."""
         assert self.entry is not None, f"{self.schema.__name__} is made of values only"
         module, attribute = self.entry.split(":")
-        return getattr(importlib.import_module(module), attribute)
+        return getattr(importlib.import_module(module), companion or attribute)
 
 
 CHOICES: dict[str, dict[str, Choice]] = {
@@ -66,6 +71,6 @@ CHOICES: dict[str, dict[str, Choice]] = {
 }
 
 
-def load(group: str, name: str) -> Any:
-    """What makes the choice `name` of `group`, imported now."""
-    return CHOICES[group][name].load()
+def load(group: str, name: str, companion: str | None = None) -> Any:
+    """What makes the choice `name` of `group`, or its `companion` in the same module, imported now."""
+    return CHOICES[group][name].load(companion)

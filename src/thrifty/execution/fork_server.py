@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from thrifty.execution import libraries
@@ -20,16 +20,19 @@ _LONGEST_SOCKET_NAME = 104
 """Bytes, of the systems we know the fewest."""
 
 
-def context(preload: str = RUNS) -> Any:
+def context(preload: str = RUNS, before: Sequence[str] = ()) -> Any:
     """A fork server's context where there can be one, else that of fresh interpreters.
 
     There is one fork server a process, and what it holds is settled when it starts.
+
+    Args:
+        before: further modules it is to hold, imported first; one that cannot be imported is left to the worker to tell of.
     """
     libraries.prepare()  # read when the worker's libraries are loaded, so it is set before the worker exists
     if not fits():
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload([preload])
+    found.set_forkserver_preload([*before, preload])
     return found
 
 
@@ -39,11 +42,11 @@ def fits() -> bool:
     return "forkserver" in multiprocessing.get_all_start_methods() and longest < _LONGEST_SOCKET_NAME
 
 
-def warm_up(preload: str = RUNS) -> None:
-    """Start the fork server's imports; returns at once."""
+def warm_up(preload: str = RUNS, before: Sequence[str] = ()) -> None:
+    """Start the fork server's imports, as `context` says them; returns at once."""
     if not fits():
         return
-    context(preload)
+    context(preload, before)
     from multiprocessing import forkserver, resource_tracker
 
     resource_tracker.ensure_running()  # would unblock interrupts where the fork server starts it

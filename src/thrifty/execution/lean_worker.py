@@ -69,8 +69,7 @@ def _measure(run: str, config_hash: str | None, batch_size: int, device: str, th
     from thrifty.measure.device import synchronise
     from thrifty.measure.memory import host_memory
     from thrifty.methods.evaluate import predictor
-    from thrifty.methods.model import load_trained
-    from thrifty.methods.workloads import example_inputs
+    from thrifty.methods.model import architecture_of, example_inputs, load_trained
 
     where = torch.device(device)
     torch.set_num_threads(threads)
@@ -82,7 +81,7 @@ def _measure(run: str, config_hash: str | None, batch_size: int, device: str, th
         _read_every_weight(trained.module)
         synchronise(where)
         load_s = time.perf_counter() - begin
-    inputs = example_inputs(trained.manifest["shape"], batch_size).to(where)
+    inputs = example_inputs(architecture_of(trained.manifest), trained.manifest["shape"], batch_size).to(where)
     predict = predictor(trained.module, trained.precision, where)
     with _Phase(where) as first:
         begin = time.perf_counter()

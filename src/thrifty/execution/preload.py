@@ -16,5 +16,6 @@ except Exception as error:
         raise
     raise SystemExit(f"imports: {type(error).__name__}: {error}; THRIFTY_DEBUG=1 shows where") from None
 
-gc.freeze()  # a worker's collections would walk, and so copy, all of it
 _ = (pytorch_lightning, torch, thrifty)
+gc.collect()
+gc.freeze()  # what is imported stays: no worker's collector need look through it, which takes a fifth of a second each time

@@ -17,7 +17,7 @@ from thrifty.execution.cores import freest_cores
 from thrifty.instrument.pairs import Measured, PairFailed, Plan, measure
 from thrifty.instrument.quality import paired
 from thrifty.measure.statistics import Interval
-from thrifty.metrics import METRICS, metric
+from thrifty.metrics import metric
 from thrifty.record import usable_cores
 
 _EXACT = ("size/", "infer/flops_per_sample", "train/flops")
@@ -59,7 +59,7 @@ class Finding:
     @property
     def better(self) -> str | None:
         """`second`, `first`, or None where neither is known to be."""
-        direction = METRICS[self.metric].better if self.metric in METRICS else metric(self.metric).better
+        direction = metric(self.metric).better
         if not self.claimed or self.change is None or not direction:
             return None
         return "second" if (self.change.value > 0) == (direction == "higher") else "first"
@@ -167,7 +167,7 @@ def _threads(run: Run) -> int:
 def _timed(name: str, found: Measured, values: tuple[float | None, float | None], noise_floor: float | None) -> Finding:
     comparison = found.comparison
     assert comparison is not None
-    rate = METRICS[name].unit == "1/s" if name in METRICS else metric(name).unit == "1/s"
+    rate = metric(name).unit == "1/s"
     by_call = not rate and found.ready is not None
     factor = found.ready[1].examples / found.ready[0].examples if by_call and found.ready else 1.0
     ratio = comparison.ratio

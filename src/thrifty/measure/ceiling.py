@@ -25,12 +25,6 @@ class MatmulCeiling:
     """Side of the square matrices it was found with."""
 
 
-def matmul_flops_per_s(device: torch.device, dtype: torch.dtype, size: int | None = None, seconds: float = 0.5) -> float:
-    """FLOP/s of the fastest of several square matrix products (2 * size^3 FLOP each)."""
-    size = size or (8192 if device.type == "cuda" else 2048)
-    return 2 * size**3 / _fastest(_product(device, dtype, size), device, seconds, least=3)
-
-
 def matmul_ceiling(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> MatmulCeiling:
     """The best rate of any size that fits the time, from the smallest up.
 

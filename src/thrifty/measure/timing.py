@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +20,17 @@ from thrifty.metrics import measured, missing
 NEEDED_SAMPLES = {90: 64, 99: 662}
 """The fewest of which, in 99 of 100 tries, at least two lie above the percentile: one is no percentile but the extreme."""
 MOST_SAMPLES = 5000
-_LOOK_EVERY = max(NEEDED_SAMPLES.values())
-"""Samples after which to look whether they suffice: enough for every percentile."""
+_LOOK_EVERY = 64
+"""Samples between looks at whether they suffice: a look costs as much as many a call."""
+_LEAST_SECONDS = 0.1
+"""Of measuring, however sure the median: what else the machine does comes and goes in tens of milliseconds."""
 _KNOWN_SHARE = 0.01
 """Width of the median's interval, as a share, at which more samples would tell nothing new."""
 _STEADY_SHARE = 0.02
 _WINDOWS = 8
 """Of the longest warm-up."""
+_WINDOW_CALLS, _WINDOW_SECONDS = 32, 0.02
+"""Of a window of short calls, which need not fill its share of the warm-up."""
 _CLOCK_READINGS = 2000
 """Two readings for each thousandth: what a sample must be long enough for."""
 _READINGS = 1000
@@ -33,14 +38,18 @@ _READINGS = 1000
 
 @contextlib.contextmanager
 def collector_off() -> Iterator[None]:
-    """Within it Python's garbage collector does not run: a collection would be timed with the call it happens to fall into."""
-    was_on = gc.isenabled()
+    """Within it Python's garbage collector does not run: a collection would be timed with the call it happens to fall into.
+
+    Within another such block it is off already, and nothing is done.
+    """
+    if not gc.isenabled():
+        yield
+        return
     gc.disable()
     try:
         yield
     finally:
-        if was_on:
-            gc.enable()
+        gc.enable()
 
 
 def clock_seconds() -> float:
@@ -63,22 +72,52 @@ class Timed:
     calls: int
     """In a sample: as many as keep the clock's own cost below a thousandth of it."""
     single: np.ndarray
-    """Of single calls, for percentiles; the clock's cost is among them where `calls` is more than 1."""
+    """Of single calls, for percentiles; the clock's cost is among them where `calls` is more than 1. Empty where not wanted."""
     steady: bool
     """Whether the warm-up reached a steady pace."""
+    device_seconds: np.ndarray | None = None
+    """The same samples between two events on the CUDA stream; None on other devices."""
+
+    def as_samples(self) -> dict[str, Any]:
+        """As samples.json has it."""
+        found: dict[str, Any] = {"calls": self.calls, "seconds": self.seconds.tolist()}
+        if self.calls > 1 and len(self.single):
+            found["single_s"] = self.single.tolist()
+        if self.device_seconds is not None:
+            found["device_ms"] = (1e3 * self.device_seconds).tolist()
+        return found
 
 
-def time_calls(call: Callable[[], object], device: torch.device, seconds: float, least: int = 3) -> Timed:
+def time_calls(
+    call: Callable[[], object], device: torch.device, seconds: float, least: int = 3, percentiles: bool = True
+) -> Timed:
     """Time a call for about `seconds`, after a warm-up until it is steady; at least `least` samples.
 
     It ends before where the median is known to half a percent and there are samples enough for every percentile.
+
+    Args:
+        percentiles: whether they are wanted, and single calls with them.
     """
+    needed = max(NEEDED_SAMPLES.values())
     with collector_off():
         steady, shortest = warm_up(call, device, seconds / 4, least)
         calls = max(1, math.ceil(_CLOCK_READINGS * clock_seconds() / shortest)) if shortest > 0 else 1
-        taken = _samples(call, device, seconds, least, calls)
-        single = taken if calls == 1 else _samples(call, device, seconds / 4, least, 1, most=max(NEEDED_SAMPLES.values()))
-    return Timed(taken, calls, single, steady)
+        first_look = needed if percentiles and calls == 1 else _LOOK_EVERY
+        begin = time.perf_counter()
+
+        def suffice(taken: list[float], now: float) -> bool:
+            if now >= begin + seconds or len(taken) >= MOST_SAMPLES:
+                return True
+            if len(taken) < first_look or (len(taken) - first_look) % _LOOK_EVERY:
+                return False
+            return now >= begin + min(seconds, _LEAST_SECONDS) and _known(taken)
+
+        taken, on_device = _samples(call, device, least, calls, suffice)
+        single = taken if percentiles else np.empty(0)
+        if percentiles and calls > 1:
+            end = time.perf_counter() + seconds / 4
+            single, _ = _samples(call, device, least, 1, lambda so_far, now: len(so_far) >= needed or now >= end)
+    return Timed(taken, calls, single, steady, on_device)
 
 
 def warm_up(call: Callable[[], object], device: torch.device, most_seconds: float, least: int = 3) -> tuple[bool, float]:
@@ -87,32 +126,46 @@ def warm_up(call: Callable[[], object], device: torch.device, most_seconds: floa
     Returns:
         Whether that came to be within `most_seconds`, and the seconds of the shortest call.
     """
-    end = time.perf_counter() + most_seconds
+    begin = time.perf_counter()
     before, shortest = None, math.inf
     while True:
-        window = _samples(call, device, most_seconds / _WINDOWS, least, 1)
+        opened = time.perf_counter()
+
+        def filled(taken: list[float], now: float, opened: float = opened) -> bool:
+            if now >= opened + most_seconds / _WINDOWS or len(taken) >= MOST_SAMPLES:
+                return True
+            return len(taken) >= _WINDOW_CALLS and now >= opened + _WINDOW_SECONDS
+
+        window, _ = _samples(call, device, least, 1, filled)
         middle, shortest = float(np.median(window)), min(shortest, float(window.min()))
         if before is not None and abs(middle - before) <= _STEADY_SHARE * before:
             return True, shortest
-        if time.perf_counter() >= end:
+        if time.perf_counter() >= begin + most_seconds:
             return False, shortest
         before = middle
 
 
 def _samples(
-    call: Callable[[], object], device: torch.device, seconds: float, least: int, calls: int, most: int = MOST_SAMPLES
-) -> np.ndarray:
+    call: Callable[[], object], device: torch.device, least: int, calls: int, suffice: Callable[[list[float], float], bool]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Seconds of a call in samples of `calls`, by the clock and by the device, until they `suffice`."""
     taken: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(taken) < least or (time.perf_counter() < end and len(taken) < most):
+    events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+    on_cuda = device.type == "cuda"
+    while len(taken) < least or not suffice(taken, time.perf_counter()):
+        if on_cuda:
+            events.append((torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)))
         begin = time.perf_counter()
+        if on_cuda:
+            events[-1][0].record()
         for _ in range(calls):
             call()
+        if on_cuda:
+            events[-1][1].record()
         synchronise(device)
         taken.append((time.perf_counter() - begin) / calls)
-        if len(taken) % _LOOK_EVERY == 0 and _known(taken):
-            break
-    return np.array(taken)
+    by_device = np.array([first.elapsed_time(last) / 1e3 / calls for first, last in events]) if on_cuda else None
+    return np.array(taken), by_device
 
 
 def _known(taken: list[float]) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thrifty.architectures.cache import Cache, Decoder
 from thrifty.measure.statistics import median_interval
-from thrifty.measure.timing import time_calls
+from thrifty.measure.timing import collector_off, time_calls
 from thrifty.methods.arithmetic import entry
 from thrifty.metrics import measured
 from thrifty.precisions.base import Precision
@@ -20,6 +20,7 @@ REPETITIONS = 10
 """At least so many of the tokens' are to fit in the time, so that their median has an interval."""
 
 
+@collector_off()
 def decoding_metrics(
     model: Decoder, precision: Precision, tokens: Tensor, device: torch.device, seconds: float
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -40,7 +41,7 @@ def decoding_metrics(
         with torch.inference_mode(), precision.context(device.type):
             return model.prefill(some)[1]
 
-    prefill = time_calls(lambda: read(prompt), device, 0.3 * seconds).seconds
+    prefill = time_calls(lambda: read(prompt), device, 0.3 * seconds, percentiles=False)
     cache = read(tokens)  # all of it, as latency was timed on, so that no kernel is new to this shape
     places = [(position, tokens[:, position : position + 1]) for position in range(half, context)]
 
@@ -51,17 +52,17 @@ def decoding_metrics(
                 model.decode(token, cache)
 
     middle = [places[len(places) // 2]]
-    pace = time_calls(lambda: decode(middle), device, 0.0).seconds.min()
+    pace = time_calls(lambda: decode(middle), device, 0.0, percentiles=False).seconds.min()
     # The warm-up takes up to a quarter more, and it and the timing may each end a repetition late.
     left = max(0.0, end - time.perf_counter()) / (1.25 + 2 / REPETITIONS)
     chosen = evenly_chosen(len(places), int(left / pace / REPETITIONS))
     some = [places[number] for number in chosen]
-    decoded = time_calls(lambda: decode(some), device, left).seconds
+    decoded = time_calls(lambda: decode(some), device, left, percentiles=False)
     samples = {
-        "infer/prefill_s": {"tokens": half, "seconds": prefill.tolist()},
-        "infer/decode_s": {"positions": [position for position, _ in some], "seconds": decoded.tolist()},
+        "infer/prefill_s": {"tokens": half, **prefill.as_samples()},
+        "infer/decode_s": {"positions": [position for position, _ in some], **decoded.as_samples()},
     }
-    return speed_metrics(prefill, decoded, len(some)), samples
+    return speed_metrics(prefill.seconds, decoded.seconds, len(some)), samples
 
 
 def evenly_chosen(count: int, most: int) -> list[int]:

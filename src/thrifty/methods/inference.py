@@ -2,50 +2,62 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from thrifty.architectures.cache import Decoder
-from thrifty.measure.ceiling import matmul_flops_per_s
-from thrifty.measure.energy import EnergyMeter, energy_entry
+from thrifty.measure.ceiling import matmul_ceiling
+from thrifty.measure.device import synchronise
+from thrifty.measure.energy import LEAST_SECONDS, EnergyMeter, energy_entry
 from thrifty.measure.flops import forward_flops, training_flops
-from thrifty.measure.statistics import median_interval
-from thrifty.measure.timing import percentile_ms, time_calls
+from thrifty.measure.statistics import Interval, median_interval
+from thrifty.measure.timing import Timed, collector_off, percentile_ms, time_calls
 from thrifty.methods.arithmetic import compute_metrics, entry
 from thrifty.methods.decoding import decoding_metrics
 from thrifty.methods.evaluate import predictor
-from thrifty.methods.model import architecture_of, build_model, load_trained
-from thrifty.metrics import measured
-from thrifty.tasks.base import Data
+from thrifty.methods.model import architecture_of, build_model, example_inputs, load_trained
+from thrifty.metrics import batch_metric, measured, missing
 
 
+@collector_off()
 def inference_metrics(
     directory: Path,
-    data: Data,
     device: torch.device,
     batch_size: int,
+    further_batch_sizes: Sequence[int],
     seconds: float,
-    steps: int,
+    examples: int,
     training_seconds: float,
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Latency at batch 1, throughput, FLOPs and MFU; returns the metrics, the raw samples and flags."""
+    """Latency at batch 1, throughput, FLOPs and MFU; returns the metrics, the raw samples and flags.
+
+    Inputs are made up from the model's shape, so that models compare whatever data they were trained on.
+
+    Args:
+        batch_size: of the throughput.
+        further_batch_sizes: at which latency and throughput are told too, or why not.
+        seconds: the most for each measurement.
+        examples: drawn in all steps of training.
+    """
     trained = load_trained(directory, device)
-    found: dict[str, Any] = {}
+    architecture, shape = architecture_of(trained.manifest), trained.manifest["shape"]
     predict = predictor(trained.module, trained.precision, device)
-    one, _ = data.batch("test", torch.zeros(1, dtype=torch.int64))
+
+    def inputs(size: int) -> torch.Tensor:
+        return example_inputs(architecture, shape, size).to(device)
+
+    found: dict[str, Any] = {}
+    one = inputs(1)
     latency = time_calls(lambda: predict(one), device, seconds)
     found["infer/latency_ms"] = entry(median_interval(latency.seconds).scaled(1e3))
     found["infer/latency_p90_ms"] = percentile_ms(latency.single, 90)
     found["infer/latency_p99_ms"] = percentile_ms(latency.single, 99)
-    size = min(batch_size, data.most_at_once)
-    many, _ = data.batch("test", torch.arange(size))
+    many = inputs(batch_size)
     calls = 0
-    decoding_samples: dict[str, Any] = {}
-    if isinstance(trained.module, Decoder):
-        decoding, decoding_samples = decoding_metrics(trained.module, trained.precision, one, device, seconds / 2)
-        found |= decoding
 
     def predict_many() -> None:
         nonlocal calls
@@ -53,29 +65,57 @@ def inference_metrics(
         predict(many)
 
     with EnergyMeter(device) as energy:
-        batches = time_calls(predict_many, device, seconds)
-    found["infer/energy_j_per_sample"] = energy_entry(energy, calls * size)
-    middle = median_interval(batches.seconds)
-    found["infer/samples_per_s"] = measured(
-        size / middle.value,
-        None if middle.high is None else size / middle.high,
-        None if middle.low is None else size / middle.low,
-        middle.n,
-    )
+        begin = time.perf_counter()
+        batches = time_calls(predict_many, device, seconds, percentiles=False)
+        if energy.reason is None:
+            _go_on(predict_many, device, begin + 1.1 * LEAST_SECONDS.get(device.type, 0.0))
+    found["infer/energy_j_per_sample"] = energy_entry(energy, calls * batch_size)
+    found["infer/samples_per_s"] = _rate(batches, batch_size)
+    samples: dict[str, Any] = {
+        "infer/latency_s": latency.as_samples(),
+        "infer/batch_s": {"batch_size": batch_size, **batches.as_samples()},
+    }
+    steady = latency.steady and batches.steady
+    for size in dict.fromkeys(further_batch_sizes):
+        try:
+            some = inputs(size)
+            timed = time_calls(lambda some=some: predict(some), device, seconds, percentiles=False)
+        except Exception as error:  # noqa: BLE001 - a model may fail at a size for any reason; it becomes the metrics' own
+            why = missing(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+            found |= {batch_metric(size, of): why for of in ("latency_ms", "samples_per_s")}
+            continue
+        found[batch_metric(size, "latency_ms")] = entry(median_interval(timed.seconds).scaled(1e3))
+        found[batch_metric(size, "samples_per_s")] = _rate(timed, size)
+        samples[f"infer/batch_{size}_s"] = timed.as_samples()
+        steady = steady and timed.steady
+    if isinstance(trained.module, Decoder):
+        decoding, decoding_samples = decoding_metrics(trained.module, trained.precision, one, device, seconds / 2)
+        found |= decoding
+        samples |= decoding_samples
 
     def on_meta() -> torch.nn.Module:
-        return build_model(architecture_of(trained.manifest), data.shape, 0.0)
+        return build_model(architecture, shape, 0.0)
 
     found["infer/flops_per_sample"] = measured(forward_flops(on_meta, one))
-    ceiling = matmul_flops_per_s(device, trained.precision.matmul_dtype, seconds=min(1.0, seconds / 4))
-    found |= compute_metrics(training_flops(on_meta, one), steps * batch_size, training_seconds, ceiling)
-    samples = {
-        "infer/latency_s": latency.seconds.tolist(),
-        "infer/latency_calls": latency.calls,
-        "infer/single_call_s": latency.single.tolist(),
-        "infer/batch_s": {"batch_size": size, "calls": batches.calls, "seconds": batches.seconds.tolist()},
-        **decoding_samples,
-        "ceiling_flops_per_s": ceiling,
-    }
-    flags = [] if latency.steady and batches.steady else ["not_steady"]
-    return found, samples, flags
+    ceiling = matmul_ceiling(device, trained.precision.matmul_dtype, seconds=min(1.0, seconds / 20)).flops_per_s
+    found |= compute_metrics(training_flops(on_meta, one), examples, training_seconds, ceiling)
+    samples["ceiling_flops_per_s"] = ceiling
+    return found, samples, [] if steady else ["not_steady"]
+
+
+def _go_on(call: Callable[[], object], device: torch.device, end: float) -> None:
+    """Call until `end` by the clock: an energy counter takes longer to tell than a clock."""
+    while time.perf_counter() < end:
+        call()
+        synchronise(device)
+
+
+def _rate(timed: Timed, batch_size: int) -> dict[str, Any]:
+    """Examples a second at a batch size, as a metric."""
+    middle: Interval = median_interval(timed.seconds)
+    return measured(
+        batch_size / middle.value,
+        None if middle.high is None else batch_size / middle.high,
+        None if middle.low is None else batch_size / middle.low,
+        middle.n,
+    )

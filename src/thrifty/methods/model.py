@@ -24,6 +24,11 @@ def build_model(architecture: Architecture, shape: dict[str, int], dropout: floa
     return registry.load("architecture", architecture.name)(architecture, shape, dropout)
 
 
+def example_inputs(architecture: Architecture, shape: dict[str, int], batch_size: int) -> torch.Tensor:
+    """A batch of what such a model takes, on the CPU and always the same: for measuring, which no data must decide."""
+    return registry.load("architecture", architecture.name, "example_inputs")(architecture, shape, batch_size)
+
+
 def manifest_of(config: dict[str, Any], config_hash: str, shape: dict[str, int], state: dict[str, Any]) -> dict[str, Any]:
     """model.json: all that building the model and feeding it takes."""
     return {

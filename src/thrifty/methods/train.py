@@ -298,8 +298,10 @@ class TrainMethod:
 
     def _speed(self, trace: Trace) -> None:
         self.emit(Preparing("measuring prediction"))
+        measure, size = self.config.measure, min(self.batch_size, self.data.most_at_once)
+        examples = trace.steps * self.batch_size
         found, samples, flags = inference_metrics(
-            self.path, self.data, self.device, self.batch_size, self.config.measure.seconds, trace.steps, trace.seconds
+            self.path, self.device, size, measure.batch_sizes, measure.seconds, examples, trace.seconds
         )
         self.record["metrics"] |= found
         self.record["flags"] += flags

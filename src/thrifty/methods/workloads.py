@@ -11,7 +11,7 @@ from thrifty.config import registry
 from thrifty.config.choice import choice_of
 from thrifty.measure.workload import Workload
 from thrifty.methods.evaluate import predictor
-from thrifty.methods.model import build_model, load_trained
+from thrifty.methods.model import architecture_of, build_model, example_inputs, load_trained
 
 PREDICTION = "thrifty.methods.workloads:prediction"
 UNTRAINED = "thrifty.methods.workloads:untrained"
@@ -25,7 +25,7 @@ def prediction(run: str, config_hash: str, batch_size: int, device: str) -> Work
     """
     where = torch.device(device)
     trained = load_trained(Path(run), where, config_hash)
-    inputs = example_inputs(trained.manifest["shape"], batch_size).to(where)
+    inputs = example_inputs(architecture_of(trained.manifest), trained.manifest["shape"], batch_size).to(where)
     predict = predictor(trained.module, trained.precision, where)
     return Workload(lambda: predict(inputs), where, batch_size)
 
@@ -33,11 +33,12 @@ def prediction(run: str, config_hash: str, batch_size: int, device: str) -> Work
 def untrained(architecture: dict[str, Any], shape: dict[str, int], precision: dict[str, Any], batch_size: int) -> Workload:
     """The same of a model with fresh weights, on the CPU: speed does not depend on their values."""
     torch.manual_seed(0)
-    model = build_model(choice_of("architecture", architecture), shape, dropout=0.0)
+    config = choice_of("architecture", architecture)
+    model = build_model(config, shape, dropout=0.0)
     chosen = choice_of("precision", precision)
     context = registry.load("precision", chosen.name)(chosen)
     where = torch.device("cpu")
-    inputs = example_inputs(shape, batch_size)
+    inputs = example_inputs(config, shape, batch_size)
     predict = predictor(model.to(context.weight_dtype), context, where)
     return Workload(lambda: predict(inputs), where, batch_size)
 
@@ -60,11 +61,3 @@ def training(overrides: list[str]) -> Workload:
     torch.manual_seed(config.seed)
     step = method.endless_steps()
     return Workload(step, device, method.batch_size)
-
-
-def example_inputs(shape: dict[str, int], batch_size: int) -> torch.Tensor:
-    """A batch of what a model of this shape takes: tokens where it has a vocabulary, else numbers."""
-    generator = torch.Generator().manual_seed(0)
-    if "vocabulary" in shape:
-        return torch.randint(shape["vocabulary"], (batch_size, shape["context"]), generator=generator)
-    return torch.randn(batch_size, shape["inputs"], generator=generator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from thrifty.metrics import METRICS, TARGET_UNIT
+from thrifty.metrics import TARGET_UNIT, declared
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 _GAP = "quality/gap"
@@ -38,12 +38,12 @@ def metric_text(name: str, entry: dict[str, Any] | None, deciding: str | None = 
     """
     if entry is None or entry["value"] is None:
         return "-"
-    value, declared = entry["value"], METRICS.get(f"quality/{deciding}" if name == _GAP else name)
-    if declared is None:
+    value, metric = entry["value"], declared(f"quality/{deciding}" if name == _GAP else name)
+    if metric is None:
         return number(value, "")
-    if declared.fraction:
+    if metric.fraction:
         return f"{100 * value:.2f} {'points' if name == _GAP else '%'}"
-    return number(value, "" if declared.unit == TARGET_UNIT else declared.unit)
+    return number(value, "" if metric.unit == TARGET_UNIT else metric.unit)
 
 
 def interval_text(name: str, entry: dict[str, Any]) -> str:

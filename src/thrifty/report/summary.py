@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from thrifty.metrics import METRICS
+from thrifty.metrics import METRICS, declared
 from thrifty.report.advice import next_steps
 from thrifty.report.numbers import interval_text, metric_text
 from thrifty.report.plan import planned_steps
@@ -113,7 +113,8 @@ def _rows(record: dict[str, Any], prefix: str, everything: bool) -> list[Row]:
     for name in order:
         if name not in metrics or not name.startswith(prefix):
             continue
-        entry, meaning = metrics[name], METRICS[name].meaning if name in METRICS else ""
+        entry, metric = metrics[name], declared(name)
+        meaning = metric.meaning if metric else ""
         if entry["value"] is None:
             meaning = f"not measured: {entry.get('reason', 'no reason was recorded')}"
         if everything or entry["value"] is not None:

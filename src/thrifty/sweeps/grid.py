@@ -9,9 +9,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from thrifty.config import registry
 from thrifty.config.compose import compose
 from thrifty.config.overrides import parse
+from thrifty.config.schema import Config
 from thrifty.errors import BadConfiguration
+from thrifty.execution import fork_server
 from thrifty.execution.experiment import run_experiment
 from thrifty.execution.launch import Outcome
 from thrifty.stop import STOPPED
@@ -37,6 +40,16 @@ def expand(arguments: Sequence[str]) -> list[list[str]]:
     return [list(one) for one in itertools.product(*values)]
 
 
+def shared_modules(configs: Sequence[Config]) -> list[str]:
+    """The code of the task, where all experiments have the same: imported once for all, it costs each half a second less.
+
+    What one experiment alone needs stays out, or it would be counted into the others' memory.
+    """
+    names = {one.task.name for one in configs}
+    module = registry.CHOICES["task"][names.pop()].module if len(names) == 1 else None
+    return [] if module is None else [module]
+
+
 @dataclass(frozen=True)
 class GridResult:
     """What became of a grid."""
@@ -60,6 +73,7 @@ def run_grid(arguments: Sequence[str], console: Console) -> GridResult:
     """
     grid = expand(arguments)
     configs = [compose(overrides) for overrides in grid]
+    fork_server.warm_up(before=shared_modules(configs))
     name = f"{utc_stamp()}-grid"
     result = GridResult(Path(configs[0].store) / "sweeps" / name, [], len(grid))
     for number, (overrides, config) in enumerate(zip(grid, configs, strict=True), 1):

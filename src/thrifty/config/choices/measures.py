@@ -18,6 +18,7 @@ class Measure:
         at_least=0,
         at_most=100,
     )
+    batch_sizes: list[int] = key("further batch sizes to measure latency and rate of prediction at", at_least=1)
     examples: int | None = key(
         "most test examples to evaluate", at_least=1, null=f"{BY_ARCHITECTURE_AND_MODEL}; all for measure=full"
     )

@@ -1,0 +1,69 @@
+"""Measuring prediction: a batch size at which a model fails is that size's own matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_training import CPU
+from torch import Tensor, nn
+
+from chosen import chosen
+from thrifty.methods import inference
+from thrifty.methods.inference import inference_metrics
+from thrifty.methods.model import TrainedModel, build_model
+from thrifty.precisions.fp32 import build as fp32
+
+
+class OneSizeOnly(nn.Module):
+    """Refuses batches of 5 as a model with a fixed shape would, and notes what it was given."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.sizes: set[int] = set()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.sizes.add(len(inputs))
+        if len(inputs) == 5:
+            raise RuntimeError("shape of 5 is not\nsupported")
+        return self.model(inputs)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> tuple[OneSizeOnly, dict[str, Any], dict[str, Any]]:
+    config = chosen("architecture=mlp", widths=[8])
+    manifest = {
+        "architecture": {"name": "mlp", "widths": [8]},
+        "shape": {"inputs": 4, "outputs": 2},
+    }
+    model = OneSizeOnly(build_model(config, manifest["shape"], 0.0))
+    trained = TrainedModel(model, manifest, fp32(chosen("precision=fp32")))
+    monkeypatch.setattr(inference, "load_trained", lambda directory, device: trained)
+    found, samples, _ = inference_metrics(Path("unread"), CPU, 3, [2, 5, 7, 7], 0.02, 10, 1.0)
+    return model, found, samples
+
+
+def test_a_batch_size_at_which_the_model_fails_is_missing_with_the_reason(
+    measured: tuple[OneSizeOnly, dict[str, Any], dict[str, Any]],
+) -> None:
+    model, found, samples = measured
+    why = {"value": None, "reason": "RuntimeError: shape of 5 is not"}
+    assert found["infer/batch_5/latency_ms"] == found["infer/batch_5/samples_per_s"] == why
+    assert "infer/batch_5_s" not in samples
+    for size in (2, 7):
+        assert found[f"infer/batch_{size}/latency_ms"]["value"] > 0
+        assert found[f"infer/batch_{size}/samples_per_s"]["value"] > 0
+    assert found["infer/latency_ms"]["value"] > 0
+    assert found["infer/flops_per_sample"]["value"] == 2 * (4 * 8 + 8 * 2)
+    assert model.sizes == {1, 2, 3, 5, 7}
+
+
+def test_the_throughput_is_of_the_batch_that_was_measured(measured: tuple[OneSizeOnly, dict[str, Any], dict[str, Any]]) -> None:
+    _, found, samples = measured
+    batches = samples["infer/batch_s"]
+    assert batches["batch_size"] == 3
+    middle = torch.tensor(batches["seconds"], dtype=torch.float64).quantile(0.5).item()
+    assert found["infer/samples_per_s"]["value"] == pytest.approx(3 / middle)
