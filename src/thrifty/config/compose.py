@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -21,8 +22,9 @@ from thrifty.config.resolve import resolve
 from thrifty.config.schema import Config
 
 
+@functools.cache
 def register_schemas() -> None:
-    """Tell Hydra the types: the root first in the defaults list, each choice first in its own file."""
+    """Tell Hydra the types, once a process: the root first in the defaults list, each choice first in its own file."""
     store = ConfigStore.instance()
     store.store(group="schema", name="config", node=Config, package="_global_")
     for group, names in CHOICES.items():

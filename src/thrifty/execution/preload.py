@@ -17,5 +17,6 @@ except Exception as error:
     raise SystemExit(f"imports: {type(error).__name__}: {error}; THRIFTY_DEBUG=1 shows where") from None
 
 _ = (pytorch_lightning, torch, thrifty)
+thrifty.config.compose.register_schemas()
 gc.collect()
 gc.freeze()  # what is imported stays: no worker's collector need look through it, which takes a fifth of a second each time
