@@ -22,7 +22,7 @@ from typing import Any
 from thrifty.execution.death import end_with_parent, first_line, out_of_memory
 from thrifty.measure.own_clock import OwnClock
 
-_WARM_UP_SECONDS = 0.05
+_WARM_UP_SECONDS = 0.02
 """Least length of the warm-up after the first call; it also tells how long a call takes."""
 _WARM_UP_CALLS = 3
 _LEAD_IN_SHARE = 0.1

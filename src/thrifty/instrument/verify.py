@@ -120,7 +120,7 @@ def _trial(number: int, neighbour: bool, slowdown: float, threads: int) -> Trial
     cores = freest_cores(threads)
     first = replace(REFERENCE, threads=threads, cores=cores, slowdown=0.0)
     second = replace(first, slowdown=slowdown)
-    found = measure(first, second, PLAN, seed=number)
+    found = measure(first, second, PLAN, seed=f"{number} {neighbour} {slowdown}")
     assert found.comparison is not None
     ratio = found.comparison.ratio
     assert ratio.low is not None
