@@ -8,6 +8,7 @@ from typing import Any
 
 from thrifty.config.choices.architectures import Gpt, Mlp
 from thrifty.config.choices.budgets import Budget
+from thrifty.config.choices.engines import Compile, Engine
 from thrifty.config.choices.loggers import Logger, Wandb
 from thrifty.config.choices.measures import Measure
 from thrifty.config.choices.methods import Method
@@ -64,6 +65,10 @@ CHOICES: dict[str, dict[str, Choice]] = {
     },
     "budget": {"quick": Choice(Budget), "full": Choice(Budget)},
     "measure": {"quick": Choice(Measure), "full": Choice(Measure), "none": Choice(Measure)},
+    "engine": {
+        "eager": Choice(Engine, "thrifty.engines.eager:build"),
+        "compile": Choice(Compile, "thrifty.engines.compile:build"),
+    },
     "logger": {
         "wandb": Choice(Wandb, "thrifty.sinks.wandb:WandbSink"),
         "none": Choice(Logger, "thrifty.sinks.none:NoSink"),

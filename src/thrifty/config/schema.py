@@ -7,6 +7,7 @@ from enum import Enum
 
 from thrifty.config.choices.architectures import Architecture
 from thrifty.config.choices.budgets import Budget
+from thrifty.config.choices.engines import Engine
 from thrifty.config.choices.loggers import Logger
 from thrifty.config.choices.measures import Measure
 from thrifty.config.choices.methods import Method
@@ -37,12 +38,6 @@ class Device(Enum):
     cpu = "cpu"
     cuda = "cuda"
     mps = "mps"
-
-
-class Engine(Enum):
-    """What executes a trained model for prediction."""
-
-    eager = "eager"
 
 
 @dataclass(kw_only=True)
@@ -86,7 +81,7 @@ class Config:
     train: Training
     target: float | None = key("value of the deciding metric on validation whose time of reaching is recorded")
     measure: Measure
-    engine: Engine = key("what executes the trained model for prediction")
+    engine: Engine
     profile: bool = key("also leave a torch profiler trace, a memory account and the costliest operations")
     logger: Logger
     seed: int = key("seed of initialisation, order and dropout", at_least=0, below=2**32)

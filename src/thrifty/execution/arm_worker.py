@@ -21,6 +21,7 @@ from typing import Any
 
 from thrifty.execution.death import end_with_parent, first_line, out_of_memory
 from thrifty.measure.own_clock import OwnClock
+from thrifty.measure.recompilation import graphs_compiled
 
 _WARM_UP_SECONDS = 0.02
 """Least length of the warm-up after the first call; it also tells how long a call takes."""
@@ -74,6 +75,8 @@ class Block:
     """Times the kernel took the core away."""
     device_seconds: float | None = None
     """Between two events on the CUDA stream."""
+    compiled: int = 0
+    """Graphs that torch.compile made meanwhile: more than none, and the time is not that of the work."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ def _block(call: Callable[[], object], device: Any, calls: int, clock: OwnClock)
     synchronise(device)
     events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else []
     switches, cpu, waited = _involuntary_switches(), time.process_time(), clock.waited()
-    begin = time.perf_counter()
+    graphs, begin = graphs_compiled(), time.perf_counter()
     if events:
         events[0].record()
     for _ in range(calls):
@@ -213,6 +216,7 @@ def _block(call: Callable[[], object], device: Any, calls: int, clock: OwnClock)
         time.process_time() - cpu,
         _involuntary_switches() - switches,
         events[0].elapsed_time(events[1]) / 1e3 if events else None,
+        graphs_compiled() - graphs,
     )
 
 
@@ -237,7 +241,7 @@ def _settings() -> dict[str, Any]:
     """What decides how fast torch computes, as it is in force."""
     import torch
 
-    from thrifty.execution import libraries
+    from thrifty.execution import compiler, libraries
 
     return {
         "threads": torch.get_num_threads(),
@@ -250,6 +254,7 @@ def _settings() -> dict[str, Any]:
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "garbage_collection": "off while a block is timed",
         **libraries.in_force(),
+        **compiler.in_force(),
     }
 
 

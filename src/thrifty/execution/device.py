@@ -21,7 +21,7 @@ def choose_device(config: Config) -> torch.device:
     """The device a configuration asks for.
 
     Raises:
-        Unsupported: it is not here, or cannot run the precision asked for.
+        Unsupported: it is not here, or cannot run the precision or the engine asked for.
     """
     available = available_devices()
     wanted = config.device.name
@@ -30,10 +30,11 @@ def choose_device(config: Config) -> torch.device:
     elif wanted not in available:
         reason = "this build of torch has no CUDA" if wanted == "cuda" and torch.version.cuda is None else "torch finds none"
         raise Unsupported(f"device={wanted}: is not usable here ({reason}); choose one of {', '.join(available)}, or auto")
-    precision = registry.load("precision", config.precision.name)(config.precision)
-    reason = precision.unsupported(wanted)
-    if reason is not None:
-        raise Unsupported(reason)
+    for group in ("precision", "engine"):
+        choice = getattr(config, group)
+        reason = registry.load(group, choice.name)(choice).unsupported(wanted)
+        if reason is not None:
+            raise Unsupported(reason)
     return torch.device(wanted)
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,8 @@ class LeanTask:
     threads: int = 1
     config_hash: str | None = None
     """The configuration the run's record names; a model of another one is refused."""
+    engine: dict[str, Any] | None = None
+    """Values of the run's engine; None is PyTorch itself."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class LeanMeasurement:
     threads: int
     """In force, not asked for."""
     libraries: dict[str, str | None]
+    call_s: float = 0.0
+    """Mean of the steady calls."""
 
     @property
     def phases(self) -> tuple[Phase, Phase, Phase]:
@@ -88,11 +93,17 @@ class LeanFailed:
 
 
 class LeanProcess:
-    """One lean process. It imports as soon as it is made, and waits for its task; ended when the `with` block is left."""
+    """One lean process. It imports as soon as it is made, and waits for its task; ended when the `with` block is left.
 
-    def __init__(self, command: list[str] | None = None, patience: float = LONGEST) -> None:
+    Args:
+        environment: variables it is to have beside ours.
+    """
+
+    def __init__(
+        self, command: list[str] | None = None, patience: float = LONGEST, environment: Mapping[str, str] | None = None
+    ) -> None:
         libraries.prepare()
-        self.patience = patience
+        self.command, self.patience, self.environment = command, patience, environment or {}
         self._kills_before = kernel_kills()
         self._started = time.monotonic()
         self._process: subprocess.Popen[str] | None = None
@@ -102,11 +113,16 @@ class LeanProcess:
         try:
             self._process = subprocess.Popen(
                 command or [sys.executable, "-P", "-m", MODULE],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": ours},
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                env={**os.environ, "PYTHONPATH": ours, **self.environment},
                 process_group=0 if os.name == "posix" else None,  # what the model starts is ended with it
             )  # fmt: skip
         except (OSError, ValueError) as error:
             self._failed = LeanFailed("error", f"no process could be started ({error})")
+
+    def again(self) -> LeanProcess:
+        """A fresh one of the same kind."""
+        return LeanProcess(self.command, self.patience, self.environment)
 
     def __enter__(self) -> LeanProcess:
         return self
@@ -151,7 +167,7 @@ def measure_in_turn(first: LeanProcess, task: LeanTask, processes: int) -> list[
     """The same task in `processes` fresh processes, one after the other; the first that fails is the last."""
     found = [first.measure(task)]
     while len(found) < processes and isinstance(found[-1], LeanMeasurement):
-        with LeanProcess(patience=first.patience) as fresh:
+        with first.again() as fresh:
             found.append(fresh.measure(task))
     return found
 

@@ -60,7 +60,9 @@ def _say(answers: TextIO, what: dict[str, Any]) -> None:
         answers.flush()
 
 
-def _measure(run: str, config_hash: str | None, batch_size: int, device: str, threads: int) -> dict[str, Any]:
+def _measure(
+    run: str, config_hash: str | None, batch_size: int, device: str, threads: int, engine: dict[str, Any] | None
+) -> dict[str, Any]:
     """Load, first call, steady calls: seconds, and memory of each phase in MiB."""
     from pathlib import Path
 
@@ -69,9 +71,10 @@ def _measure(run: str, config_hash: str | None, batch_size: int, device: str, th
     from thrifty.measure.device import synchronise
     from thrifty.measure.memory import host_memory
     from thrifty.methods.evaluate import predictor
-    from thrifty.methods.model import architecture_of, example_inputs, load_trained
+    from thrifty.methods.model import architecture_of, engine_for, example_inputs, load_trained
 
     where = torch.device(device)
+    executes = engine_for(engine or {"name": "eager"}, where)
     torch.set_num_threads(threads)
     told = torch.get_num_threads()
     before = host_memory()
@@ -82,22 +85,24 @@ def _measure(run: str, config_hash: str | None, batch_size: int, device: str, th
         synchronise(where)
         load_s = time.perf_counter() - begin
     inputs = example_inputs(architecture_of(trained.manifest), trained.manifest["shape"], batch_size).to(where)
-    predict = predictor(trained.module, trained.precision, where)
     with _Phase(where) as first:
         begin = time.perf_counter()
+        predict = predictor(trained.module, trained.precision, where, executes, inputs)
         predict(inputs)
         synchronise(where)
         first_call_s = time.perf_counter() - begin
-    calls, end = 0, time.perf_counter() + _STEADY_SECONDS
+    calls, begin = 0, time.perf_counter()
     with _Phase(where) as steady:
-        while calls < _STEADY_CALLS or time.perf_counter() < end:
+        while calls < _STEADY_CALLS or time.perf_counter() < begin + _STEADY_SECONDS:
             predict(inputs)
             synchronise(where)
             calls += 1
+        call_s = (time.perf_counter() - begin) / calls
     return {
         "load_s": load_s,
         "first_call_s": first_call_s,
         "steady_calls": calls,
+        "call_s": call_s,
         "before_loading": None if before is None else before.anonymous_mib + before.file_mib,
         "loading": loading.found,
         "first_call": first.found,

@@ -42,6 +42,12 @@ def usable_devices() -> list[UsableDevice]:
     return found
 
 
+def usable_engines(device: str) -> dict[str, str | None]:
+    """Of each engine why it cannot run on a device; None where it can."""
+    engines = {name: registry.load("engine", name)(compose([f"engine={name}"]).engine) for name in CHOICES["engine"]}
+    return {name: _short(one.unsupported(device), f"engine={name}") for name, one in engines.items()}
+
+
 def why_not(name: str) -> str:
     """What keeps a kind of device from being usable."""
     if name == "cuda":
@@ -53,4 +59,8 @@ def why_not(name: str) -> str:
 
 def short_reason(message: str | None, precision: str) -> str | None:
     """A precision's refusal without the `precision=NAME: ` it begins with."""
-    return None if message is None else message.removeprefix(f"precision={precision}: ")
+    return _short(message, f"precision={precision}")
+
+
+def _short(message: str | None, choice: str) -> str | None:
+    return None if message is None else message.removeprefix(f"{choice}: ")

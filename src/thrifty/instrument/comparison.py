@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from thrifty.config import registry
+from thrifty.config.choice import choice_of
 from thrifty.errors import BadConfiguration
 from thrifty.execution import fork_server
 from thrifty.execution.arm_worker import ArmSpec
@@ -96,7 +98,8 @@ def compare_runs(
         os.environ.setdefault("OMP_PROC_BIND", "true")  # each thread keeps its core: less wandering, less scatter
     preload = fork_server.RUNS if training else fork_server.ARMS
     if any(_workload(name) for name in metrics):
-        fork_server.warm_up(preload)
+        predicts = any(_workload(name) == _PREDICTION for name in metrics)
+        fork_server.warm_up(preload, _engine_imports(runs) if predicts else ())
     return [_find(name, runs, plan, noise_floor, preload, tell) for name in metrics]
 
 
@@ -148,6 +151,7 @@ def _specs(name: str, entry: str, runs: tuple[Run, Run]) -> tuple[ArmSpec, ArmSp
                 "config_hash": run.record["config_hash"],
                 "batch_size": _batch_size(name, run),
                 "device": run.record["environment"].get("device") or "cpu",
+                "engine": engine_values(run),
             }
         specs.append(ArmSpec(entry, options, count, cores))
     return specs[0], specs[1]
@@ -158,6 +162,19 @@ def _batch_size(name: str, run: Run) -> int:
         return 1
     given = _BATCH.fullmatch(name)
     return int(given[1]) if given else min(int(run.record["data"].get("batch_size") or 1), 16384)
+
+
+def engine_values(run: Run) -> dict[str, Any]:
+    """The values of a run's engine; early records have only its name."""
+    engine = run.record["config"].get("engine") or "eager"
+    return engine if isinstance(engine, dict) else {"name": engine}
+
+
+def _engine_imports(runs: tuple[Run, Run]) -> list[str]:
+    """Modules that the arms' engines need, for the fork server to hold."""
+    configs = [choice_of("engine", engine_values(run)) for run in runs]
+    modules = (registry.load("engine", one.name)(one).preload for one in configs)
+    return list(dict.fromkeys(one for one in modules if one is not None))
 
 
 def _threads(run: Run) -> int:
@@ -172,7 +189,7 @@ def _timed(name: str, found: Measured, values: tuple[float | None, float | None]
     factor = found.ready[1].examples / found.ready[0].examples if by_call and found.ready else 1.0
     ratio = comparison.ratio
     change = _share(ratio, factor, inverse=rate)
-    flags = [] if comparison.halves_agree else ["drift"]
+    flags = [*([] if comparison.halves_agree else ["drift"]), *(["recompiled"] if found.recompiled else [])]
     verdict = _UNRESOLVED
     if comparison.differs:
         verdict = f"second {'higher' if change.value > 0 else 'lower'}"

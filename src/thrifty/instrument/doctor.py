@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from thrifty.config.schema import Engine
+from thrifty.config.registry import CHOICES
 from thrifty.execution import libraries
 from thrifty.execution.extras import Extra, extras
 from thrifty.execution.machine import MEMORY_FILE_SYSTEMS, Machine, describe_machine
@@ -87,7 +87,7 @@ def examine(store: Path, quick: bool = False) -> Diagnosis:
         machine=machine,
         devices=devices,
         devices_reason=reason,
-        engines={engine.value: reason for engine in Engine},  # eager needs torch, and no more
+        engines=_engines(devices, reason),
         extras=extras(),
         threads=machine.cores_usable,
         ceilings=ceilings,
@@ -137,6 +137,16 @@ def _devices() -> tuple[list[UsableDevice], str | None]:
         return usable_devices(), None
     except FAILURES as error:  # such as a driver that does not fit
         return [], f"torch finds no devices: {first_line(error)}"
+
+
+def _engines(devices: list[UsableDevice], reason: str | None) -> dict[str, str | None]:
+    """Of each engine why it cannot run on the device that `auto` takes."""
+    best = next((one.name for one in devices if one.reason is None), None)
+    if best is None:
+        return dict.fromkeys(CHOICES["engine"], reason)
+    from thrifty.execution.usable import usable_engines
+
+    return usable_engines(best)
 
 
 def _ceilings(machine: Machine, devices: list[UsableDevice], reading: Reading, quick: bool) -> Iterator[Ceiling]:

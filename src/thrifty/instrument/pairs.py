@@ -45,6 +45,8 @@ class Measured:
     calls: tuple[int, int] = (0, 0)
     """In a block."""
     switches: int = 0
+    recompiled: bool = False
+    """Whether torch.compile made a graph within a block."""
     seconds: float = 0.0
     comparison: Comparison | None = None
 
@@ -123,6 +125,7 @@ def _pair(first: ArmSpec, second: ArmSpec, plan: Plan, order: random.Random, fou
                 block = arms[place].work(calls[place])
                 taken[place].append(block.seconds / (block.calls * ready[place].examples))
                 found.switches += block.switches
+                found.recompiled = found.recompiled or block.compiled > 0
         return Pair(*taken, second_led)
     except ArmFailed as error:
         raise PairFailed(place, error) from error

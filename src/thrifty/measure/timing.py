@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from thrifty.measure.device import synchronise
+from thrifty.measure.recompilation import graphs_compiled
 from thrifty.measure.statistics import median_interval
 from thrifty.metrics import measured, missing
 
@@ -77,6 +78,8 @@ class Timed:
     """Whether the warm-up reached a steady pace."""
     device_seconds: np.ndarray | None = None
     """The same samples between two events on the CUDA stream; None on other devices."""
+    recompiled: bool = False
+    """Whether torch.compile made a graph while the samples were taken: some of them are times of compiling."""
 
     def as_samples(self) -> dict[str, Any]:
         """As samples.json has it."""
@@ -103,7 +106,7 @@ def time_calls(
         steady, shortest = warm_up(call, device, seconds / 4, least)
         calls = max(1, math.ceil(_CLOCK_READINGS * clock_seconds() / shortest)) if shortest > 0 else 1
         first_look = needed if percentiles and calls == 1 else _LOOK_EVERY
-        begin = time.perf_counter()
+        before, begin = graphs_compiled(), time.perf_counter()
 
         def suffice(taken: list[float], now: float) -> bool:
             if now >= begin + seconds or len(taken) >= MOST_SAMPLES:
@@ -117,7 +120,8 @@ def time_calls(
         if percentiles and calls > 1:
             end = time.perf_counter() + seconds / 4
             single, _ = _samples(call, device, least, 1, lambda so_far, now: len(so_far) >= needed or now >= end)
-    return Timed(taken, calls, single, steady, on_device)
+        recompiled = graphs_compiled() != before
+    return Timed(taken, calls, single, steady, on_device, recompiled)
 
 
 def warm_up(call: Callable[[], object], device: torch.device, most_seconds: float, least: int = 3) -> tuple[bool, float]:

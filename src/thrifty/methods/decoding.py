@@ -13,7 +13,7 @@ from thrifty.architectures.cache import Cache, Decoder
 from thrifty.measure.statistics import median_interval
 from thrifty.measure.timing import collector_off, time_calls
 from thrifty.methods.arithmetic import entry
-from thrifty.metrics import measured
+from thrifty.metrics import measured, missing
 from thrifty.precisions.base import Precision
 
 REPETITIONS = 10
@@ -63,6 +63,11 @@ def decoding_metrics(
         "infer/decode_s": {"positions": [position for position, _ in some], **decoded.as_samples()},
     }
     return speed_metrics(prefill.seconds, decoded.seconds, len(some)), samples
+
+
+def not_decoded(reason: str) -> dict[str, Any]:
+    """The same metrics, all missing."""
+    return {f"infer/{name}": missing(reason) for name in ("prefill_ms", "decode_ms", "tokens_per_s")}
 
 
 def evenly_chosen(count: int, most: int) -> list[int]:

@@ -9,20 +9,36 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thrifty.engines.base import Engine
 from thrifty.precisions.base import Precision
 
 if TYPE_CHECKING:  # predicting needs no task, and so not what its statistics import: half a second and 60 MiB
     from thrifty.tasks.base import Data
 
 
-def predictor(model: nn.Module, precision: Precision, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Inputs of a batch -> float32 outputs, in evaluation mode, without gradients, under the run's precision."""
+def predictor(
+    model: nn.Module,
+    precision: Precision,
+    device: torch.device,
+    engine: Engine | None = None,
+    example: Tensor | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """Inputs of a batch -> float32 outputs, in evaluation mode, without gradients, under the run's precision.
+
+    Args:
+        engine: what executes it, then for inputs shaped as `example` is only; None is PyTorch itself, for any.
+    """
+    model.eval()
+    forward: Callable[[Tensor], Tensor] = model
+    if engine is not None:
+        assert example is not None
+        with torch.inference_mode(), precision.context(device.type):
+            forward = engine.prepare(model, example)
 
     def predict(inputs: Tensor) -> Tensor:
         with torch.inference_mode(), precision.context(device.type):
-            return model(inputs).float()
+            return forward(inputs).float()
 
-    model.eval()
     return predict
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from thrifty.architectures.cache import Decoder
+from thrifty.engines.base import Engine
 from thrifty.measure.ceiling import matmul_ceiling
 from thrifty.measure.device import synchronise
 from thrifty.measure.energy import LEAST_SECONDS, EnergyMeter, energy_entry
@@ -17,7 +19,7 @@ from thrifty.measure.flops import forward_flops, training_flops
 from thrifty.measure.statistics import Interval, median_interval
 from thrifty.measure.timing import Timed, collector_off, percentile_ms, time_calls
 from thrifty.methods.arithmetic import compute_metrics, entry
-from thrifty.methods.decoding import decoding_metrics
+from thrifty.methods.decoding import decoding_metrics, not_decoded
 from thrifty.methods.evaluate import predictor
 from thrifty.methods.model import architecture_of, build_model, example_inputs, load_trained
 from thrifty.metrics import batch_metric, measured, missing
@@ -32,6 +34,7 @@ def inference_metrics(
     seconds: float,
     examples: int,
     training_seconds: float,
+    engine: Engine | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Latency at batch 1, throughput, FLOPs and MFU; returns the metrics, the raw samples and flags.
 
@@ -42,27 +45,37 @@ def inference_metrics(
         further_batch_sizes: at which latency and throughput are told too, or why not.
         seconds: the most for each measurement.
         examples: drawn in all steps of training.
+        engine: what executes the model, made ready for each batch size before that is timed; None is PyTorch itself.
     """
     trained = load_trained(directory, device)
     architecture, shape = architecture_of(trained.manifest), trained.manifest["shape"]
-    predict = predictor(trained.module, trained.precision, device)
+    eager = predictor(trained.module, trained.precision, device)
+    errors: list[float] = []
+
+    def ready(some: torch.Tensor) -> Callable[[], object]:
+        """A call that predicts these inputs; another engine has then done so once, and was held to PyTorch itself."""
+        if engine is None or engine.name == "eager":
+            return lambda: eager(some)
+        predict = predictor(trained.module, trained.precision, device, engine, some)
+        errors.append(float((predict(some) - eager(some)).abs().max()))
+        return lambda: predict(some)
 
     def inputs(size: int) -> torch.Tensor:
         return example_inputs(architecture, shape, size).to(device)
 
     found: dict[str, Any] = {}
     one = inputs(1)
-    latency = time_calls(lambda: predict(one), device, seconds)
+    latency = time_calls(ready(one), device, seconds)
     found["infer/latency_ms"] = entry(median_interval(latency.seconds).scaled(1e3))
     found["infer/latency_p90_ms"] = percentile_ms(latency.single, 90)
     found["infer/latency_p99_ms"] = percentile_ms(latency.single, 99)
-    many = inputs(batch_size)
+    predict_batch = ready(inputs(batch_size))
     calls = 0
 
     def predict_many() -> None:
         nonlocal calls
         calls += 1
-        predict(many)
+        predict_batch()
 
     with EnergyMeter(device) as energy:
         begin = time.perf_counter()
@@ -75,11 +88,10 @@ def inference_metrics(
         "infer/latency_s": latency.as_samples(),
         "infer/batch_s": {"batch_size": batch_size, **batches.as_samples()},
     }
-    steady = latency.steady and batches.steady
+    timings = [latency, batches]
     for size in dict.fromkeys(further_batch_sizes):
         try:
-            some = inputs(size)
-            timed = time_calls(lambda some=some: predict(some), device, seconds, percentiles=False)
+            timed = time_calls(ready(inputs(size)), device, seconds, percentiles=False)
         except Exception as error:  # noqa: BLE001 - a model may fail at a size for any reason; it becomes the metrics' own
             why = missing(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
             found |= {batch_metric(size, of): why for of in ("latency_ms", "samples_per_s")}
@@ -87,8 +99,14 @@ def inference_metrics(
         found[batch_metric(size, "latency_ms")] = entry(median_interval(timed.seconds).scaled(1e3))
         found[batch_metric(size, "samples_per_s")] = _rate(timed, size)
         samples[f"infer/batch_{size}_s"] = timed.as_samples()
-        steady = steady and timed.steady
-    if isinstance(trained.module, Decoder):
+        timings.append(timed)
+    if errors:
+        found["infer/max_error"] = measured(float(np.max(errors)), n=len(errors))  # not a number where one of them is none
+    if isinstance(trained.module, Decoder) and engine is not None and engine.name != "eager":
+        found |= not_decoded(
+            f"engine={engine.name}: prompts and tokens are still run by PyTorch itself; engine=eager measures them"
+        )
+    elif isinstance(trained.module, Decoder):
         decoding, decoding_samples = decoding_metrics(trained.module, trained.precision, one, device, seconds / 2)
         found |= decoding
         samples |= decoding_samples
@@ -100,7 +118,8 @@ def inference_metrics(
     ceiling = matmul_ceiling(device, trained.precision.matmul_dtype, seconds=min(1.0, seconds / 20)).flops_per_s
     found |= compute_metrics(training_flops(on_meta, one), examples, training_seconds, ceiling)
     samples["ceiling_flops_per_s"] = ceiling
-    return found, samples, [] if steady else ["not_steady"]
+    flags = {"not_steady": not all(one.steady for one in timings), "recompiled": any(one.recompiled for one in timings)}
+    return found, samples, [flag for flag, raised in flags.items() if raised]
 
 
 def _go_on(call: Callable[[], object], device: torch.device, end: float) -> None:

@@ -38,6 +38,18 @@ def loading_metrics(found: list[LeanMeasurement | LeanFailed]) -> dict[str, Any]
     }
 
 
+def compile_metrics(cold: LeanMeasurement | LeanFailed, warm: list[LeanMeasurement | LeanFailed]) -> dict[str, Any]:
+    """How much longer than a later one the first prediction takes, of a process whose cache is empty and of those that found it full."""
+    return {"infer/compile_cold_s": _compiling([cold]), "infer/compile_warm_s": _compiling(warm)}
+
+
+def _compiling(found: list[LeanMeasurement | LeanFailed]) -> dict[str, Any]:
+    failed = next((one for one in found if isinstance(one, LeanFailed)), None)
+    if failed is not None:
+        return missing(f"{failed.status}: {failed.reason}")
+    return _mean([one for one in found if isinstance(one, LeanMeasurement)], lambda one: one.first_call_s - one.call_s)
+
+
 def _peak_host(one: LeanMeasurement) -> float | None:
     peaks = [phase.peak_mib for phase in one.phases]
     return None if None in peaks else max(peak for peak in peaks if peak is not None)

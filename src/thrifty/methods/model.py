@@ -14,7 +14,8 @@ from thrifty.config import registry
 from thrifty.config.choice import choice_of
 from thrifty.config.choices.architectures import Architecture
 from thrifty.config.choices.precisions import Precision
-from thrifty.errors import BadData
+from thrifty.engines.base import Engine
+from thrifty.errors import BadData, Unsupported
 from thrifty.formats import safetensors
 from thrifty.precisions.base import Precision as PrecisionContext
 
@@ -27,6 +28,20 @@ def build_model(architecture: Architecture, shape: dict[str, int], dropout: floa
 def example_inputs(architecture: Architecture, shape: dict[str, int], batch_size: int) -> torch.Tensor:
     """A batch of what such a model takes, on the CPU and always the same: for measuring, which no data must decide."""
     return registry.load("architecture", architecture.name, "example_inputs")(architecture, shape, batch_size)
+
+
+def engine_for(values: dict[str, Any], device: torch.device) -> Engine:
+    """The engine that plain values name, on a device.
+
+    Raises:
+        Unsupported: it cannot run there; says what is missing.
+    """
+    config = choice_of("engine", values)
+    engine: Engine = registry.load("engine", config.name)(config)
+    reason = engine.unsupported(device.type)
+    if reason is not None:
+        raise Unsupported(reason)
+    return engine
 
 
 def manifest_of(config: dict[str, Any], config_hash: str, shape: dict[str, int], state: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Callable, Collection
+import tempfile
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from thrifty.config.compose import plain
 from thrifty.config.schema import Config
 from thrifty.errors import BadConfiguration, BadData, Diverged
 from thrifty.events import Event, Preparing
+from thrifty.execution import compiler
 from thrifty.execution.lean import LeanProcess, LeanTask, measure_in_turn
 from thrifty.formats import safetensors
 from thrifty.measure.energy import EnergyMeter, energy_entry
@@ -30,7 +32,7 @@ from thrifty.measure.statistics import Interval
 from thrifty.methods.arithmetic import quality_metrics, size_metrics, training_metrics
 from thrifty.methods.evaluate import predictor, scores_of
 from thrifty.methods.inference import inference_metrics
-from thrifty.methods.loading import loading_metrics, not_loaded
+from thrifty.methods.loading import compile_metrics, loading_metrics, not_loaded
 from thrifty.methods.model import build_model, load_trained, manifest_of, same_architecture
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Limits, Trace, TrainingMonitor, lightning_trainer
@@ -62,6 +64,7 @@ class TrainMethod:
     ) -> None:
         self.config, self.device, self.emit, self.stop = config, device, emit, stop
         self.precision = registry.load("precision", config.precision.name)(config.precision)
+        self.engine = registry.load("engine", config.engine.name)(config.engine)
         self.data: Data
         self.parents: list[str] = []
         self._initial: Path | None = None
@@ -284,15 +287,33 @@ class TrainMethod:
         metrics["quality/gap"] = measured(train[data.deciding].value - validation)
         self._write_samples()
 
-    def _lean_process(self) -> contextlib.AbstractContextManager[LeanProcess | None]:
-        return LeanProcess() if self.config.measure.processes else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _lean_process(self) -> Iterator[LeanProcess | None]:
+        if not self.config.measure.processes:
+            yield None
+            return
+        with (
+            tempfile.TemporaryDirectory(prefix="thrifty-", ignore_cleanup_errors=True) as empty,
+            LeanProcess(environment=self.engine.kept_in(empty)) as lean,
+        ):
+            yield lean
 
     def _loading(self, lean: LeanProcess) -> None:
         self.emit(Preparing("measuring a fresh process that loads the model"))
         threads = torch.get_num_threads()
-        task = LeanTask(str(self.path), 1, str(self.device), threads, self.record["config_hash"])
-        found = measure_in_turn(lean, task, self.config.measure.processes)
+        engine = plain(self.config.engine)
+        task = LeanTask(str(self.path), 1, str(self.device), threads, self.record["config_hash"], engine)
+        cold = None
+        if self.engine.compiles:
+            self.emit(Preparing("measuring a fresh process that compiles the model, and one that finds it compiled"))
+            cold = lean.measure(task)
+            lean = lean.again()
+        with lean:
+            found = measure_in_turn(lean, task, self.config.measure.processes)
         self.record["metrics"] |= loading_metrics(found)
+        if cold is not None:
+            self.record["metrics"] |= compile_metrics(cold, found)
+            self._samples["infer/lean_cold"] = asdict(cold)
         self._samples["infer/lean"] = [asdict(one) for one in found]
         self._write_samples()
 
@@ -301,8 +322,9 @@ class TrainMethod:
         measure, size = self.config.measure, min(self.batch_size, self.data.most_at_once)
         examples = trace.steps * self.batch_size
         found, samples, flags = inference_metrics(
-            self.path, self.device, size, measure.batch_sizes, measure.seconds, examples, trace.seconds
+            self.path, self.device, size, measure.batch_sizes, measure.seconds, examples, trace.seconds, self.engine
         )
+        self.record["environment"] |= compiler.in_force()
         self.record["metrics"] |= found
         self.record["flags"] += flags
         self._samples |= samples

@@ -11,22 +11,27 @@ from thrifty.config import registry
 from thrifty.config.choice import choice_of
 from thrifty.measure.workload import Workload
 from thrifty.methods.evaluate import predictor
-from thrifty.methods.model import architecture_of, build_model, example_inputs, load_trained
+from thrifty.methods.model import architecture_of, build_model, engine_for, example_inputs, load_trained
 
 PREDICTION = "thrifty.methods.workloads:prediction"
 UNTRAINED = "thrifty.methods.workloads:untrained"
 
 
-def prediction(run: str, config_hash: str, batch_size: int, device: str) -> Workload:
+def prediction(run: str, config_hash: str, batch_size: int, device: str, engine: dict[str, Any] | None = None) -> Workload:
     """Predictions of a run's model for a batch, under the run's precision.
+
+    Args:
+        engine: the values of the run's engine; it compiles, where it does, in the first call. None is PyTorch itself.
 
     Raises:
         BadData: files missing, altered, truncated, or of another run.
+        Unsupported: an engine that cannot run here.
     """
     where = torch.device(device)
+    executes = engine_for(engine or {"name": "eager"}, where)
     trained = load_trained(Path(run), where, config_hash)
     inputs = example_inputs(architecture_of(trained.manifest), trained.manifest["shape"], batch_size).to(where)
-    predict = predictor(trained.module, trained.precision, where)
+    predict = predictor(trained.module, trained.precision, where, executes, inputs)
     return Workload(lambda: predict(inputs), where, batch_size)
 
 

@@ -85,6 +85,7 @@ def _condition_texts(conditions: dict[str, Any]) -> dict[str, str]:
         "stolen_time": f"the host gave {percent('stolen_share')} of the cores' time to others: times are too long; {sequential}",
         "canary_drift": f"the machine's pace changed{drift} during the run; {sequential}",
         "not_steady": "prediction had not come to a steady pace when its warm-up ended; measure=full warms up longer",
+        "recompiled": "torch.compile compiled again while prediction was timed: times are too long; samples.json shows which",
         "swapping": "memory was read back from swap: times are those of the disk; run less beside it",
         "throttled": "the processor slowed itself down for heat: times are too long; cool it, or wait",
     }
@@ -95,8 +96,15 @@ def _title(record: dict[str, Any]) -> Text:
     return Text.assemble(
         (f"{config['task']['name']} · {config['architecture']['name']} {config['model']} · {config['method']['name']}", "bold"),
         f"   {config['optimizer']['name']}, lr {config['optimizer']['lr']:g}, batch {record['data'].get('batch_size') or config['batch_size']}, "
-        f"{config['precision']['name']} on {record['environment'].get('device') or config['device']}, seed {config['seed']}",
+        f"{config['precision']['name']} on {record['environment'].get('device') or config['device']}{_engine(config)}, seed {config['seed']}",
     )
+
+
+def _engine(config: dict[str, Any]) -> str:
+    """Named where it is not what runs models anyway."""
+    engine = config.get("engine")
+    name = engine["name"] if isinstance(engine, dict) else "eager"  # of early records there was no other
+    return "" if name == "eager" else f", predicting by {name}"
 
 
 def _status(record: dict[str, Any]) -> str:
