@@ -56,7 +56,7 @@ class Compile(Engine):
 
 def _hold_progress_bars() -> None:
     """Inductor's progress bar, off or not, takes a lock between processes, which ours would leave behind: they end at once."""
-    from torch.hub import tqdm
+    from torch.hub import tqdm  # pyright: ignore[reportPrivateImportUsage]
 
     if hasattr(tqdm, "set_lock"):  # else torch's own, which is a stand-in
         tqdm.set_lock(threading.RLock())
