@@ -163,3 +163,11 @@ def test_a_single_pair_claims_nothing() -> None:
     found = compare([one_turn(2.0)])
     assert not found.differs
     assert math.isinf(found.half_width)
+
+
+def test_what_spoils_a_comparison_withholds_its_claim() -> None:
+    pairs = [one_turn(1.2 + 0.001 * number) for number in range(8)]
+    assert compare(pairs).differs
+    spoilt = compare(pairs, spoilt=["swapping", "throttled"])
+    assert not spoilt.differs
+    assert spoilt.withheld == "swapping, throttled"

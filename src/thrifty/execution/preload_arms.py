@@ -8,6 +8,7 @@ import torch
 import thrifty.execution.arm_worker
 import thrifty.execution.worker
 import thrifty.measure.timing
+import thrifty.methods.decoding
 import thrifty.methods.workloads
 from thrifty.config.registry import CHOICES
 

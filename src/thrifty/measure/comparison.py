@@ -62,6 +62,8 @@ class Comparison:
     """Whether the first half of the pairs and the second tell the same: if not, something changed while we measured."""
     noise_floor: float
     """Share below which this machine shows differences between an arm and itself."""
+    spoilt: tuple[str, ...] = ()
+    """What went on meanwhile that taking turns does not cancel; nothing is claimed then."""
 
     @property
     def half_width(self) -> float:
@@ -86,20 +88,27 @@ class Comparison:
         return math.expm1(max(certain, math.log1p(self.smallest_claim) + error * float(stats.t.ppf(0.8, degrees))))
 
     @property
+    def withheld(self) -> str | None:
+        """Why nothing is claimed, whatever the interval; None where nothing stands in the way."""
+        if self.spoilt:
+            return ", ".join(self.spoilt)
+        return None if self.halves_agree else "the first half of the pairs and the second disagree"
+
+    @property
     def differs(self) -> bool:
         """Whether a difference is claimed: the interval excludes 1, and the size exceeds what is never claimed."""
         low, high = self.ratio.low, self.ratio.high
-        if low is None or high is None or not self.halves_agree:
+        if low is None or high is None or self.withheld is not None:
             return False
         size = abs(math.log(self.ratio.value))
         return (low > 1 or high < 1) and size > math.log1p(self.smallest_claim)
 
 
-def compare(pairs: Sequence[Pair], noise_floor: float = 0.0) -> Comparison:
+def compare(pairs: Sequence[Pair], noise_floor: float = 0.0, spoilt: Sequence[str] = ()) -> Comparison:
     """The comparison that pairs of processes make; at least one pair of at least one block each."""
     logs = np.array([pair.log_ratio() for pair in pairs])
     mean = mean_interval(logs)
-    return Comparison(_exponential(mean), _halves_agree(logs), noise_floor)
+    return Comparison(_exponential(mean), _halves_agree(logs), noise_floor, tuple(spoilt))
 
 
 def bootstrap(pairs: Sequence[Pair]) -> Interval:

@@ -59,8 +59,9 @@ def show_run(options: argparse.Namespace) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """Two runs against each other; exit 1 where a condition of --fail-if is met."""
+    from thrifty.instrument.arms import Run
     from thrifty.instrument.baseline import against
-    from thrifty.instrument.comparison import Run, compare_runs, default_metrics, with_budget
+    from thrifty.instrument.comparison import compare_runs, default_metrics, with_budget
     from thrifty.instrument.floor import kept_floor
     from thrifty.instrument.guards import parse_guard, with_guarded
     from thrifty.instrument.pairs import Plan
@@ -89,7 +90,7 @@ def compare(options: argparse.Namespace) -> int:
     else:
         plan = with_budget(Plan(), options.pairs, options.budget)
         with ComparisonProgress(sys.stderr) as progress:
-            findings = compare_runs(runs, metrics, plan, floor, progress.tell)
+            findings = compare_runs(runs, metrics, plan, None if floor is None else floor.share, progress.tell)
     by_name = {one.metric: one for one in findings}
     failed = [one.text for one in guards if one.failed_by(by_name[one.metric])]
     unsure = [(one.text, why) for one in guards if (why := one.open_in(by_name[one.metric])) is not None]
