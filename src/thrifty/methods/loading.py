@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ def not_loaded(reason: str) -> dict[str, Any]:
     return {name: missing(reason) for name in LEAN}
 
 
-def loading_metrics(found: list[LeanMeasurement | LeanFailed]) -> dict[str, Any]:
+def loading_metrics(found: Sequence[LeanMeasurement | LeanFailed]) -> dict[str, Any]:
     """Means over the processes, with t intervals where there are several; one that failed makes all of them missing."""
     good = [one for one in found if isinstance(one, LeanMeasurement)]
     failed = next((one for one in found if isinstance(one, LeanFailed)), None)
