@@ -171,3 +171,13 @@ def test_what_spoils_a_comparison_withholds_its_claim() -> None:
     spoilt = compare(pairs, spoilt=["swapping", "throttled"])
     assert not spoilt.differs
     assert spoilt.withheld == "swapping, throttled"
+
+
+def test_a_difference_that_others_could_have_made_is_withheld_and_a_larger_one_is_not() -> None:
+    pairs = [one_turn(1.2 + 0.001 * number) for number in range(8)]
+    withheld = compare(pairs, disturbed=0.3)
+    assert not withheld.differs
+    assert withheld.withheld == "what others took of the cores meanwhile could be all of it"
+    assert withheld.resolvable > 0.3
+    assert compare(pairs, disturbed=0.1).differs
+    assert compare([one_turn(1.001)] * 8, disturbed=0.3).withheld is None, "nothing was to be claimed anyway"

@@ -15,7 +15,7 @@ from thrifty.execution.cores import freest_cores
 from thrifty.record import usable_cores
 
 _PREDICTION, _TRAINING = "thrifty.methods.workloads:prediction", "thrifty.methods.workloads:training"
-_PREFILL, _DECODING = "thrifty.methods.decoding:prefill", "thrifty.methods.decoding:decoding"
+_PREFILL, _DECODING = "thrifty.methods.sequence:prefill", "thrifty.methods.sequence:decoding"
 _ENTRIES = {
     "infer/latency_ms": _PREDICTION,
     "infer/samples_per_s": _PREDICTION,
@@ -48,6 +48,13 @@ class Run:
         return self.record["environment"].get("device") or "cpu"
 
 
+def default_metrics(runs: tuple[Run, Run]) -> list[str]:
+    """What people compare first: how good, how fast, how large."""
+    deciding = {one.record["data"].get("deciding") for one in runs}
+    quality = [f"quality/{deciding.pop()}"] if len(deciding) == 1 and None not in deciding else []
+    return [*quality, "infer/latency_ms", "size/file_mib", "size/parameters"]
+
+
 def entry_of(metric: str) -> str | None:
     """What measures a metric in arms; None where nothing does."""
     return _PREDICTION if _BATCH.fullmatch(metric) else _ENTRIES.get(metric)
@@ -58,13 +65,14 @@ def is_by_call(metric: str) -> bool:
     return metric.endswith(("latency_ms", "step_ms"))
 
 
-def get_ready(metrics: Sequence[str], runs: tuple[Run, Run]) -> str:
-    """Make the imports that the arms of these metrics need; returns what the fork server holds."""
+def get_ready(metrics: Sequence[str], runs: tuple[Run, Run]) -> str | None:
+    """Begin the imports that the arms of these metrics need; returns what the fork server holds, None where none is needed."""
+    if not any(map(entry_of, metrics)):
+        return None
     if any(one.threads > 1 for one in runs):
         os.environ.setdefault("OMP_PROC_BIND", "true")  # each thread keeps its core: less wandering, less scatter
     preload = fork_server.RUNS if _TRAINING in map(entry_of, metrics) else fork_server.ARMS
-    if any(map(entry_of, metrics)):
-        fork_server.wait_until_ready(preload)
+    fork_server.warm_up(preload)
     return preload
 
 

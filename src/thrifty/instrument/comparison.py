@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from thrifty.errors import BadConfiguration
+from thrifty.execution import fork_server
 from thrifty.instrument.arms import Run, entry_of, get_ready, is_by_call, specs_of
 from thrifty.instrument.lean_pairs import LEAN, LeanPairs, Untold
 from thrifty.instrument.pairs import Measured, PairFailed, Plan, measure
@@ -55,13 +56,6 @@ class Finding:
         return "second" if (self.change.value > 0) == (direction == "higher") else "first"
 
 
-def default_metrics(runs: tuple[Run, Run]) -> list[str]:
-    """What people compare first: how good, how fast, how large."""
-    deciding = {one.record["data"].get("deciding") for one in runs}
-    quality = [f"quality/{deciding.pop()}"] if len(deciding) == 1 and None not in deciding else []
-    return [*quality, "infer/latency_ms", "size/file_mib", "size/parameters"]
-
-
 def compare_runs(
     runs: tuple[Run, Run],
     metrics: Sequence[str],
@@ -82,6 +76,8 @@ def compare_runs(
     for name in metrics:
         metric(name)
     preload = get_ready(metrics, runs)
+    if preload is not None:
+        fork_server.wait_until_ready(preload)
     lean = LeanPairs(runs, [name for name in metrics if name in LEAN], plan, noise_floor or 0.0, tell)
 
     def find(name: str) -> Finding:
@@ -96,7 +92,9 @@ def compare_runs(
             if entry_of(name) is None:
                 return Finding(name, _NOT, "a single number of each run: train several seeds and compare those", values)
             specs = specs_of(name, runs)
-            found = measure(*specs, plan, noise_floor or 0.0, on_pair=lambda now: tell(name, now), preload=preload)
+            found = measure(
+                *specs, plan, noise_floor or 0.0, on_pair=lambda now: tell(name, now), preload=preload or fork_server.ARMS
+            )
             return _timed(name, found, values, noise_floor)
         except PairFailed as failed:
             which = ("first", "second")[failed.place]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from thrifty.execution.lean import LeanFailed, LeanMeasurement, LeanProcess, LeanTask
 from thrifty.instrument.arms import Run
-from thrifty.instrument.pairs import Measured, PairFailed, Plan, spoilt_by
+from thrifty.instrument.pairs import Measured, PairFailed, Plan, judged
 from thrifty.measure.comparison import Pair, compare
 from thrifty.measure.conditions import Watch
 from thrifty.methods.loading import LEAN
@@ -70,7 +70,7 @@ class LeanPairs:
         for one in self._measured.values():
             one.conditions = watch.conditions
             if one.pairs:
-                one.comparison = compare(one.pairs, self.noise_floor, spoilt_by(watch.conditions))
+                one.comparison = judged(one.pairs, self.noise_floor, watch.conditions)
 
     def _pair(self, order: random.Random) -> None:
         """One interpreter of each run, in random order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from thrifty.execution import fork_server
@@ -13,9 +13,8 @@ from thrifty.execution.arms import Arm, ArmFailed
 from thrifty.measure.comparison import Comparison, Pair, compare
 from thrifty.measure.conditions import Conditions, Watch
 
-SPOILS = ("swapping", "throttled", "stolen_time")
-"""Flags that withhold a claim: what raises them hits one arm more than the other, or every block in another way. Of the others,
-arms that take turns share the effect: `thrifty verify` tries it with a busy neighbour."""
+SPOILS = ("swapping", "throttled")
+"""Flags that withhold a claim: what raises them hits one arm more than the other."""
 LEAST_PAIRS = 6
 """Fewer leave Student's t so wide that little is ever claimed."""
 
@@ -102,13 +101,29 @@ def measure(
             if found.comparison is not None and plan.suffices(found.comparison, found.seconds, now - started):
                 break
     found.conditions = watch.conditions
-    found.comparison = compare(found.pairs, noise_floor, spoilt_by(watch.conditions))
+    every_core = first.cores is None or second.cores is None
+    found.comparison = judged(found.pairs, noise_floor, watch.conditions, every_core)
     return found
 
 
-def spoilt_by(conditions: Conditions | None) -> list[str]:
-    """Flags that withhold a claim of arms that took turns."""
-    return [] if conditions is None else [flag for flag in conditions.flags() if flag in SPOILS]
+def judged(pairs: Sequence[Pair], noise_floor: float, conditions: Conditions | None, every_core: bool = False) -> Comparison:
+    """The comparison that pairs make, claims held to the conditions they were made under.
+
+    Arms that take turns share what a neighbour on another core does to them: `thrifty verify` tries it. Stolen time, and a
+    neighbour where there is no other core, may hit one arm more than the other.
+
+    Args:
+        every_core: whether the arms needed all cores there are.
+    """
+    if conditions is None:
+        return compare(pairs, noise_floor)
+    flags, taken = conditions.flags(), 0.0
+    if "stolen_time" in flags:
+        taken += conditions.stolen_share or 0
+    if every_core and "busy_machine" in flags:
+        taken += conditions.others_share or 0
+    # Each arm has half of the time: all that others took, taken from one of them, is twice the share of it.
+    return compare(pairs, noise_floor, [flag for flag in flags if flag in SPOILS], 2 * taken)
 
 
 def _pair(first: ArmSpec, second: ArmSpec, plan: Plan, order: random.Random, found: Measured, preload: str) -> Pair:

@@ -59,12 +59,8 @@ def show_run(options: argparse.Namespace) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """Two runs against each other; exit 1 where a condition of --fail-if is met."""
-    from thrifty.instrument.arms import Run
-    from thrifty.instrument.baseline import against
-    from thrifty.instrument.comparison import compare_runs, default_metrics, with_budget
-    from thrifty.instrument.floor import kept_floor
+    from thrifty.instrument.arms import Run, default_metrics, get_ready
     from thrifty.instrument.guards import parse_guard, with_guarded
-    from thrifty.instrument.pairs import Plan
     from thrifty.store import find_run, read_record
 
     guards = [parse_guard(one) for one in options.fail_if]
@@ -84,6 +80,13 @@ def compare(options: argparse.Namespace) -> int:
         if run.record["status"] != "ok":
             raise BadData(f"{run.record['id']}: is {run.record['status']}; only finished runs can be compared")
     metrics = with_guarded(options.metric or default_metrics(runs), guards)
+    if options.against is None:
+        get_ready(metrics, runs)  # the fork server makes its imports while we make ours
+    from thrifty.instrument.baseline import against
+    from thrifty.instrument.comparison import compare_runs, with_budget
+    from thrifty.instrument.floor import kept_floor
+    from thrifty.instrument.pairs import Plan
+
     floor = kept_floor(options.store)
     if options.against is not None:
         findings = against(*runs, metrics)
