@@ -107,6 +107,8 @@ def test_a_whole_run_reads_its_row_from_the_record(whole_run: Any) -> None:
 COMMANDS = {
     "startup": ("--repetitions=1", "--only=thrifty"),
     "training_step": ("--pairs=1", "--blocks=1", "--only=MLP nano, batch 32, one step"),
+    "instrument": ("--repetitions=1", "--sizes=nano", "--pairs=2", "--blocks=2", "--arms=2"),
+    "grid": ("--runs=2",),
     "whole_run": ("--only=task=tabular", "--add", "budget.steps=20", "measure=none", "logger=none"),
 }
 

@@ -257,7 +257,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the model it is tried on (1)")
     one.add_argument("--fresh", action="store_true", help="begin anew; otherwise trials kept in the store are not made again")
-    one.add_argument("--markdown", action="store_true", help="as results/instrument.md has it")
+    one.add_argument("--markdown", action="store_true", help="as results/verify.md has it")
     one.add_argument("--json", action="store_true", help="every trial")
     one.set_defaults(command=commands.verify)
 

@@ -22,6 +22,7 @@ class Unsupported(ThriftyError):
     """Gate 2: right, but not here (device, precision, missing extra)."""
 
     exit_code = 3
+    status = "unsupported"
 
 
 class BadData(ThriftyError):

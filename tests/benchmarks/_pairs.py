@@ -41,9 +41,9 @@ class Turn:
         self.connection = connection
         self._begin = time.perf_counter()
 
-    def block_done(self) -> None:
-        """End a block and wait for the word to begin the next."""
-        self.connection.send(time.perf_counter() - self._begin)
+    def block_done(self, seconds: float | None = None) -> None:
+        """End a block and wait for the word to begin the next; it took as long as is told, else since that word."""
+        self.connection.send(time.perf_counter() - self._begin if seconds is None else seconds)
         if not self.connection.recv():
             os._exit(0)  # library threads must not delay the end
         self._begin = time.perf_counter()

@@ -7,33 +7,12 @@ import os
 import pytest
 
 from thrifty.execution import proc_stat
-from thrifty.execution.proc_stat import Load, Ticks, busiest, load_between, look_at_load, parse_process, parse_ticks
-
-TEXT = """\
-cpu  300 30 60 900 15 3 6 9 20 0
-cpu0 100 10 20 300 5 1 2 3 20 0
-cpu1 200 20 40 600 10 2 4 6 0 0
-intr 12345 0 0
-ctxt 99
-"""
-
-
-def test_ticks_are_those_of_our_cores() -> None:
-    assert parse_ticks(TEXT, {0}) == Ticks(busy=133, stolen=3, total=441)
-    assert parse_ticks(TEXT, {0, 1}) == Ticks(busy=399, stolen=9, total=1323)
-
-
-def test_cores_that_are_not_told_have_no_ticks() -> None:
-    assert parse_ticks(TEXT, {7}) is None
-    assert parse_ticks("", {0}) is None
-
-
-def test_an_old_kernel_tells_fewer_fields() -> None:
-    assert parse_ticks("cpu0 1 2 3 4\n", {0}) == Ticks(busy=6, stolen=0, total=10)
+from thrifty.execution.proc_stat import Load, busiest, load_between, look_at_load, parse_process
+from thrifty.measure.cpu_times import CpuTimes
 
 
 def test_what_others_did_is_all_but_our_own() -> None:
-    before, after = Ticks(1000, 10, 2000), Ticks(1075, 15, 2100)
+    before, after = CpuTimes(2000, 990, 10), CpuTimes(2100, 1010, 15)
     # 75 ticks of 10 ms are 0.75 s of work in 0.5 s, of which 0.05 s was ours: 1.4 cores.
     found = load_between(before, after, own_s=0.05, elapsed_s=0.5, ticks_per_s=100)
     assert found is not None
@@ -42,11 +21,11 @@ def test_what_others_did_is_all_but_our_own() -> None:
 
 
 def test_ticks_that_lag_behind_make_no_load_below_nothing() -> None:
-    assert load_between(Ticks(10, 5, 100), Ticks(10, 4, 200), 0.1, 0.5, 100) == Load(0.0, 0.0)
+    assert load_between(CpuTimes(100, 85, 5), CpuTimes(200, 186, 4), 0.1, 0.5, 100) == Load(0.0, 0.0)
 
 
 def test_a_clock_that_stood_still_tells_nothing() -> None:
-    same = Ticks(10, 0, 100)
+    same = CpuTimes(100, 90, 0)
     assert load_between(same, same, 0.0, 0.5, 100) is None
 
 

@@ -73,3 +73,17 @@ def test_a_model_whose_file_was_altered_is_not_compared_and_the_rest_is(cli: Cli
 def test_verify_and_doctor_say_what_they_take(cli: Cli) -> None:
     assert "must be 1 to" in cli.refused("verify", "--trials", "0", code=2)
     assert "must be 1 to" in cli.refused("verify", "--threads", "100000", code=2)
+
+
+def test_loading_and_memory_compare_in_fresh_interpreters_and_tokens_only_where_there_are_some(
+    cli: Cli, tabular_run: FinishedRun
+) -> None:
+    tabular_run.copied_to(cli.store)
+    name = tabular_run.path.name
+    metrics = ("--metric", "infer/peak_host_mib", "--metric", "infer/load_s", "--metric", "infer/decode_ms")
+    done = cli("compare", name, name, *metrics, "--pairs", "2", "--json")
+    memory, load, tokens = json.loads(done.stdout)["findings"]
+    assert memory["change"]["n"] == load["change"]["n"] == 2
+    assert abs(memory["change"]["value"]) < 0.03, "the same model needs the same memory"
+    assert tokens["how"].startswith("the first run: unsupported:")
+    assert load["conditions"]["canary_after"]["value"] > 0

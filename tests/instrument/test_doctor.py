@@ -13,7 +13,7 @@ import torch
 from conftest import Cli
 from thrifty.instrument import doctor
 from thrifty.instrument.doctor import TOO_LATE, array_mib, attempt, examine, first_line, note_of_dtype
-from thrifty.instrument.floor import kept_floor
+from thrifty.instrument.floor import KeptFloor, kept_floor
 from thrifty.measure import ceiling
 from thrifty.measure.statistics import Interval
 
@@ -79,7 +79,10 @@ def test_the_noise_floor_is_told_and_kept_for_comparisons(tmp_path: Path, monkey
     floor = Interval(0.012, 0.008, 0.02, 4)
     monkeypatch.setattr("thrifty.instrument.floor.measure_floor", lambda: floor)
     assert examine(tmp_path).noise_floor == floor
-    assert kept_floor(tmp_path) == 0.012
+    kept = kept_floor(tmp_path)
+    assert isinstance(kept, KeptFloor)
+    assert kept.share == 0.012
+    assert kept.measured.startswith("20"), "the day it was measured on"
 
 
 @pytest.mark.usefixtures("small")

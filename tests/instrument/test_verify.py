@@ -57,7 +57,7 @@ def test_a_trial_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
         return trial(number, slowdown, 1 + slowdown, bool(slowdown), neighbour)
 
     monkeypatch.setattr(verify, "_trial", fake)
-    monkeypatch.setattr(verify.fork_server, "warm_up", lambda preload: None)
+    monkeypatch.setattr(verify.fork_server, "wait_until_ready", lambda preload: None)
     with pytest.raises(KeyboardInterrupt):
         run_trials(tmp_path, 1)
     file = tmp_path / verify.FILE
@@ -80,7 +80,7 @@ def test_other_settings_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         verify, "_trial", lambda number, neighbour, slowdown, threads: trial(number, slowdown, 1, False, neighbour)
     )
-    monkeypatch.setattr(verify.fork_server, "warm_up", lambda preload: None)
+    monkeypatch.setattr(verify.fork_server, "wait_until_ready", lambda preload: None)
     run_trials(tmp_path, 1, threads=1)
     made = []
     run_trials(tmp_path, 1, threads=2, tell=lambda one, done, of: made.append(one))

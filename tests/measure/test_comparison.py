@@ -163,3 +163,21 @@ def test_a_single_pair_claims_nothing() -> None:
     found = compare([one_turn(2.0)])
     assert not found.differs
     assert math.isinf(found.half_width)
+
+
+def test_what_spoils_a_comparison_withholds_its_claim() -> None:
+    pairs = [one_turn(1.2 + 0.001 * number) for number in range(8)]
+    assert compare(pairs).differs
+    spoilt = compare(pairs, spoilt=["swapping", "throttled"])
+    assert not spoilt.differs
+    assert spoilt.withheld == "swapping, throttled"
+
+
+def test_a_difference_that_others_could_have_made_is_withheld_and_a_larger_one_is_not() -> None:
+    pairs = [one_turn(1.2 + 0.001 * number) for number in range(8)]
+    withheld = compare(pairs, disturbed=0.3)
+    assert not withheld.differs
+    assert withheld.withheld == "what others took of the cores meanwhile could be all of it"
+    assert withheld.resolvable > 0.3
+    assert compare(pairs, disturbed=0.1).differs
+    assert compare([one_turn(1.001)] * 8, disturbed=0.3).withheld is None, "nothing was to be claimed anyway"

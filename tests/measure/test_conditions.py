@@ -9,16 +9,11 @@ from typing import Any
 import pytest
 
 from thrifty.measure import conditions
-from thrifty.measure.conditions import Conditions, CpuTimes, Watch, canary, parse_counter, parse_cpu_times, parse_waited
+from thrifty.measure.conditions import Conditions, Watch, canary, parse_counter, parse_waited
+from thrifty.measure.cpu_times import CpuTimes
 from thrifty.measure.statistics import Interval
 
 STEADY = Interval(0.0010, 0.0009, 0.0011, 15)
-STAT = """cpu  112 32 42 412 62 18 19 20 102 22
-cpu0 100 20 30 400 50 6 7 8 90 10
-cpu1 2 2 2 2 2 2 2 2 2 2
-cpu12 10 10 10 10 10 10 10 10 10 10
-intr 5
-"""
 PRESSURE = "some avg10=55.08 avg60=43.85 avg300=21.83 total=2535110416\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"
 NONE, NOTHING = CpuTimes(0, 0, 0), conditions._Reading()
 
@@ -29,15 +24,6 @@ def reading(cpu: CpuTimes | None = None, own: float = 0.0, **told: Any) -> condi
 
 def between(before: conditions._Reading, after: conditions._Reading, seconds: float = 1.0) -> Conditions:
     return conditions._between(before, after, seconds)
-
-
-def test_cpu_times_by_hand() -> None:
-    """Idle is idle and waiting; guests' time, the last two, is user time already; cores that are not ours are left out."""
-    assert parse_cpu_times(STAT, {0}) == CpuTimes(total=621, idle=450, stolen=8)
-    assert parse_cpu_times(STAT, {0, 1}) == CpuTimes(total=637, idle=454, stolen=10)
-    assert parse_cpu_times(STAT, {3}) is None
-    assert parse_cpu_times("intr 5\n\n", {0}) is None
-    assert parse_cpu_times("", {0}) is None
 
 
 def test_counters_by_hand() -> None:

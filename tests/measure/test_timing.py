@@ -62,10 +62,10 @@ def test_it_ends_when_more_samples_would_tell_nothing_new(clock: MovedClock) -> 
 
 
 def test_calls_short_against_the_clock_are_timed_several_at_once(clock: MovedClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reading takes 1 us: two of them are a thousandth of 2 ms, which is 8 calls of 0.25 ms."""
+    """A reading takes 1 us: ten thousand of them are 10 ms, which is 40 calls of 0.25 ms."""
     monkeypatch.setattr(timing, "clock_seconds", lambda: 1e-6)
     found = time_calls(clock.taking(0.00025), CPU, 1.0)
-    assert found.calls == 8
+    assert found.calls == 40
     assert found.seconds == pytest.approx(0.00025)
     assert len(found.single) == NEEDED_SAMPLES[99]
     assert found.single == pytest.approx(0.00025)
@@ -95,7 +95,7 @@ def test_windows_of_short_calls_end_before_their_share_of_the_warm_up(clock: Mov
 
 def test_samples_are_kept_with_the_calls_in_each(clock: MovedClock, monkeypatch: pytest.MonkeyPatch) -> None:
     assert time_calls(clock.taking(0.25), CPU, 1.0).as_samples() == {"calls": 1, "seconds": [0.25] * 4}
-    monkeypatch.setattr(timing, "clock_seconds", lambda: 0.25e-3)  # two readings are a thousandth of 0.5 s: 2 calls
+    monkeypatch.setattr(timing, "clock_seconds", lambda: 0.05e-3)  # ten thousand readings are 0.5 s: 2 calls
     found = time_calls(clock.taking(0.25), CPU, 2.0).as_samples()
     assert found == {"calls": 2, "seconds": [0.25] * 4, "single_s": [0.25] * 3}
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from chosen import chosen
 from thrifty.architectures.cache import Cache, Decoder
 from thrifty.config.registry import load
-from thrifty.methods.decoding import decoding_metrics, evenly_chosen, speed_metrics
+from thrifty.methods.decoding import decoding_metrics, speed_metrics
+from thrifty.methods.sequence import evenly_chosen
 from thrifty.precisions.base import Precision
 
 

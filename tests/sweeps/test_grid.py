@@ -75,6 +75,25 @@ def test_a_grid_of_two_by_two_makes_four_records_and_a_table(cli: Cli) -> None:
     assert [json.loads(one)["config"]["optimizer"]["name"] for one in listed] == ["adam"]
 
 
+def test_loading_is_measured_once_for_models_of_one_shape_and_the_others_say_where(cli: Cli) -> None:
+    sizes = ("model=nano,tiny", "seed=1,2", "budget.steps=3", "measure.seconds=0.01", "logger=none")
+    cli("run", "-m", "task=tabular", *sizes)
+    first, second, third, fourth = (json.loads((run / "result.json").read_text()) for run in cli.runs())
+    loads = [one["metrics"]["infer/load_s"]["value"] for one in (first, second, third, fourth)]
+    assert loads[0] == loads[1]
+    assert loads[2] == loads[3] != loads[0], "another size is another shape"
+    assert not any("same shape" in sentence for sentence in first["data"]["about"])
+    for one, other in ((second, first), (fourth, third)):
+        assert f"loading and memory were measured on a model of the same shape, in {other['id']}" in one["data"]["about"]
+    (sweep,) = (cli.store / "sweeps").iterdir()
+    assert not any(one.name.startswith(".") for one in sweep.iterdir()), "nothing is left of what they shared"
+
+
+def test_a_grid_in_which_all_are_refused_leaves_nothing(cli: Cli) -> None:
+    cli("run", "-m", "task=tabular", "task.path=missing.csv", "seed=1,2", *QUIET, code=4)
+    assert not cli.store.exists()
+
+
 def test_an_arm_that_fails_does_not_end_the_others(cli: Cli) -> None:
     """One is refused, one diverges; the grid's exit code is the first of theirs."""
     rows = "".join(f"{number},{number % 7},{number * 0.5}\n" for number in range(60))

@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+from thrifty.measure.cpu_times import parse_cpu_times
+
 _STAT = Path("/proc/stat")
 _LOOK_SECONDS = 0.1
 
@@ -22,22 +24,16 @@ def freest_cores(count: int) -> tuple[int, ...] | None:
     if count >= len(usable):
         return None
     try:
-        before = idle_ticks(_STAT.read_text())
+        before = _STAT.read_text()
         time.sleep(_LOOK_SECONDS)
-        after = idle_ticks(_STAT.read_text())
+        after = _STAT.read_text()
     except OSError:
         return tuple(sorted(usable))[-count:]
-    # Of equals the last: the first cores are where interrupts go.
-    order = sorted(usable, key=lambda core: (after.get(core, 0) - before.get(core, 0), core))
+    idle = {core: _idle(after, core) - _idle(before, core) for core in usable}
+    order = sorted(usable, key=lambda core: (idle[core], core))  # of equals the last: the first cores are where interrupts go
     return tuple(sorted(order[-count:]))
 
 
-def idle_ticks(text: str) -> dict[int, int]:
-    """Ticks each core has been idle, from /proc/stat (idle and waiting for input or output)."""
-    found = {}
-    for line in text.splitlines():
-        name, _, rest = line.partition(" ")
-        if name.startswith("cpu") and name[3:].isdigit():
-            values = [int(one) for one in rest.split()]
-            found[int(name[3:])] = values[3] + values[4]
-    return found
+def _idle(text: str, core: int) -> int:
+    times = parse_cpu_times(text, {core})
+    return 0 if times is None else times.idle

@@ -36,6 +36,17 @@ def context(preload: str = RUNS, before: Sequence[str] = ()) -> Any:
     return found
 
 
+def wait_until_ready(preload: str = RUNS, before: Sequence[str] = ()) -> None:
+    """Wait for the fork server's imports: while they go on, the machine is not itself."""
+    if not fits():
+        return
+    warm_up(preload, before)
+    process = context(preload, before).Process(target=os.getpid)
+    with contextlib.suppress(EOFError, ConnectionError):  # it cannot import: whoever needs it says so
+        process.start()
+        process.join()
+
+
 def fits() -> bool:
     """Whether there are fork servers here, and room for the name of the socket they listen at, in the temporary directory."""
     longest = len(os.fsencode(tempfile.gettempdir())) + len("/pymp-12345678/listener-12345678")

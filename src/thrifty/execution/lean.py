@@ -180,7 +180,15 @@ def _answer(said: str) -> LeanMeasurement | LeanFailed | None:
             if isinstance(answer, dict) and "failed" in answer:
                 return LeanFailed(*answer["failed"])
             if isinstance(answer, dict) and "measured" in answer:
-                values = answer["measured"]
-                phases = {name: Phase(**values[name]) for name in ("loading", "first_call", "steady")}
-                return LeanMeasurement(**{**values, **phases})
+                return measurement_from(answer["measured"])
     return None
+
+
+def measurement_from(values: dict[str, Any]) -> LeanMeasurement:
+    """A measurement as JSON has it.
+
+    Raises:
+        KeyError, TypeError: it is of another form.
+    """
+    phases = {name: Phase(**values[name]) for name in ("loading", "first_call", "steady")}
+    return LeanMeasurement(**{**values, **phases})

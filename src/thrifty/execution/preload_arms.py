@@ -6,8 +6,8 @@ import numpy.random
 import torch
 
 import thrifty.execution.arm_worker
-import thrifty.execution.worker
-import thrifty.measure.timing
+import thrifty.measure.device
+import thrifty.methods.sequence
 import thrifty.methods.workloads
 from thrifty.config.registry import CHOICES
 

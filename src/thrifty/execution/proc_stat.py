@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from thrifty.measure.cpu_times import CpuTimes, parse_cpu_times, ticks_a_second
 
 _STAT = Path("/proc/stat")
 _PROC = Path("/proc")
@@ -15,16 +16,6 @@ _WORTH_NAMING = 0.1
 """Cores a process must keep busy."""
 _NAMED = 3
 """Processes, at most."""
-
-
-@dataclass(frozen=True)
-class Ticks:
-    """Of some cores together, since the machine started, in clock ticks."""
-
-    busy: int
-    stolen: int
-    """Wanted by this virtual machine, and given to others by its host."""
-    total: int
 
 
 @dataclass(frozen=True)
@@ -39,35 +30,17 @@ class Load:
     """The processes that do most, as far as we can see them: `python3 (71) 0.96`, in cores."""
 
 
-def parse_ticks(text: str, cores: Collection[int]) -> Ticks | None:
-    """Sums over the lines of `cores` in /proc/stat; None where it has none of them.
-
-    The fields are user, nice, system, idle, iowait, irq, softirq, steal; guests' time is within user and nice. Source: proc(5).
-    """
-    busy = stolen = total = 0
-    for line in text.splitlines():
-        name, *fields = line.split() or [""]
-        if not (name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cores):
-            continue
-        user, nice, system, idle, iowait, irq, softirq, steal = ([int(one) for one in fields] + [0] * 8)[:8]
-        busy += user + nice + system + irq + softirq
-        stolen += steal
-        total += user + nice + system + idle + iowait + irq + softirq + steal
-    return Ticks(busy, stolen, total) if total else None
-
-
-def load_between(before: Ticks, after: Ticks, own_s: float, elapsed_s: float, ticks_per_s: int) -> Load | None:
+def load_between(before: CpuTimes, after: CpuTimes, own_s: float, elapsed_s: float, ticks_per_s: int) -> Load | None:
     """What others did between two readings.
 
     Args:
         own_s: processor time of this process meanwhile.
         elapsed_s: by the clock.
     """
-    total = after.total - before.total
-    if total <= 0 or elapsed_s <= 0:
+    passed = after.since(before)
+    if passed.total <= 0 or elapsed_s <= 0:
         return None
-    others = ((after.busy - before.busy) / ticks_per_s - own_s) / elapsed_s
-    return Load(max(0.0, others), max(0, after.stolen - before.stolen) / total)
+    return Load(max(0.0, passed.busy / ticks_per_s - own_s) / elapsed_s, passed.stolen / passed.total)
 
 
 def parse_process(text: str) -> tuple[str, int]:
@@ -109,11 +82,11 @@ def look_at_load(seconds: float = 0.5) -> Load | None:
         text, began, own = _STAT.read_text(), time.perf_counter(), time.process_time()
         time.sleep(seconds)
         again, elapsed, own = _STAT.read_text(), time.perf_counter() - began, time.process_time() - own
-        names = busiest(processes, _processes(), max(elapsed, 1e-3) * os.sysconf("SC_CLK_TCK"))
-        before, after = parse_ticks(text, cores), parse_ticks(again, cores)
+        names = busiest(processes, _processes(), max(elapsed, 1e-3) * ticks_a_second())
+        before, after = parse_cpu_times(text, cores), parse_cpu_times(again, cores)
     except (OSError, ValueError):
         return None
     if before is None or after is None:
         return None
-    found = load_between(before, after, own, elapsed, os.sysconf("SC_CLK_TCK"))
+    found = load_between(before, after, own, elapsed, ticks_a_second())
     return None if found is None else replace(found, busiest=names)

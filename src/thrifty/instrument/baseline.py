@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from thrifty.instrument.comparison import Finding, Run, exact, is_exact, with_quality
+from thrifty.instrument.arms import Run
+from thrifty.instrument.comparison import Finding, exact, is_exact, with_quality
 from thrifty.measure.statistics import Interval
 from thrifty.metrics import metric
 

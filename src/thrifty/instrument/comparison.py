@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import math
-import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from thrifty.config import registry
-from thrifty.config.choice import choice_of
 from thrifty.errors import BadConfiguration
 from thrifty.execution import fork_server
-from thrifty.execution.arm_worker import ArmSpec
-from thrifty.execution.cores import freest_cores
+from thrifty.instrument.arms import Run, entry_of, get_ready, is_by_call, specs_of
+from thrifty.instrument.lean_pairs import LEAN, LeanPairs, Untold
 from thrifty.instrument.pairs import Measured, PairFailed, Plan, measure
 from thrifty.instrument.quality import paired
+from thrifty.measure.comparison import Pair, bootstrap
 from thrifty.measure.statistics import Interval
 from thrifty.metrics import metric
-from thrifty.record import usable_cores
 
 _EXACT = ("size/", "infer/flops_per_sample", "train/flops")
-_PREDICTION, _TRAINING = "thrifty.methods.workloads:prediction", "thrifty.methods.workloads:training"
-_BATCH = re.compile(r"infer/batch_(\d+)/(latency_ms|samples_per_s)")
 _SAME, _UNRESOLVED, _NOT = "the same", "no difference resolved", "not compared"
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run to compare."""
-
-    path: Path
-    record: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,6 +32,8 @@ class Finding:
     """As the records have them, of single runs one after the other: for the size of things, not for the difference."""
     change: Interval | None = None
     """Second against first: a share (0.03 is 3 % more), or for quality a difference in the metric's unit."""
+    bootstrap: Interval | None = None
+    """The same with the interval that drawing the pairs again gives: it stands beside, and decides nothing."""
     relative: bool = True
     claimed: bool = False
     resolvable: float | None = None
@@ -54,6 +41,8 @@ class Finding:
     noise_floor: float | None = None
     seconds: float = 0.0
     flags: list[str] = field(default_factory=list)
+    conditions: dict[str, Any] | None = None
+    """What was going on meanwhile."""
     samples: list[dict[str, Any]] = field(default_factory=list, repr=False)
     """Seconds by example of every block of every pair."""
     settings: dict[str, Any] | None = None
@@ -65,13 +54,6 @@ class Finding:
         if not self.claimed or self.change is None or not direction:
             return None
         return "second" if (self.change.value > 0) == (direction == "higher") else "first"
-
-
-def default_metrics(runs: tuple[Run, Run]) -> list[str]:
-    """What people compare first: how good, how fast, how large."""
-    deciding = {one.record["data"].get("deciding") for one in runs}
-    quality = [f"quality/{deciding.pop()}"] if len(deciding) == 1 and None not in deciding else []
-    return [*quality, "infer/latency_ms", "size/file_mib", "size/parameters"]
 
 
 def compare_runs(
@@ -93,122 +75,73 @@ def compare_runs(
     """
     for name in metrics:
         metric(name)
-    training = any(_workload(name) == _TRAINING for name in metrics)
-    if any(_threads(one) > 1 for one in runs):
-        os.environ.setdefault("OMP_PROC_BIND", "true")  # each thread keeps its core: less wandering, less scatter
-    preload = fork_server.RUNS if training else fork_server.ARMS
-    if any(_workload(name) for name in metrics):
-        predicts = any(_workload(name) == _PREDICTION for name in metrics)
-        fork_server.warm_up(preload, _engine_imports(runs) if predicts else ())
-    return [_find(name, runs, plan, noise_floor, preload, tell) for name in metrics]
+    preload = get_ready(metrics, runs)
+    if preload is not None:
+        fork_server.wait_until_ready(preload)
+    lean = LeanPairs(runs, [name for name in metrics if name in LEAN], plan, noise_floor or 0.0, tell)
 
+    def find(name: str) -> Finding:
+        values = _recorded(name, runs)
+        try:
+            if name.startswith("quality/"):
+                return with_quality(name, runs)
+            if is_exact(name):
+                return exact(name, runs)
+            if name in LEAN:
+                return _timed(name, lean.found(name), values, noise_floor)
+            if entry_of(name) is None:
+                return Finding(name, _NOT, "a single number of each run: train several seeds and compare those", values)
+            specs = specs_of(name, runs)
+            found = measure(
+                *specs, plan, noise_floor or 0.0, on_pair=lambda now: tell(name, now), preload=preload or fork_server.ARMS
+            )
+            return _timed(name, found, values, noise_floor)
+        except PairFailed as failed:
+            which = ("first", "second")[failed.place]
+            return Finding(name, _NOT, f"the {which} run: {failed.status}: {failed}", values)
+        except (BadConfiguration, Untold) as error:
+            return Finding(name, _NOT, str(error), values)
 
-def _find(
-    name: str,
-    runs: tuple[Run, Run],
-    plan: Plan,
-    noise_floor: float | None,
-    preload: str,
-    tell: Callable[[str, Measured], None],
-) -> Finding:
-    values = _recorded(name, runs)
-    if name.startswith("quality/"):
-        return with_quality(name, runs)
-    if is_exact(name):
-        return exact(name, runs)
-    entry = _workload(name)
-    if entry is None:
-        return Finding(name, _NOT, "a single number of each run: train several seeds and compare those", values)
-    try:
-        specs = _specs(name, entry, runs)
-        found = measure(*specs, plan, noise_floor or 0.0, on_pair=lambda now: tell(name, now), preload=preload)
-    except PairFailed as failed:
-        which = ("first", "second")[failed.place]
-        return Finding(name, _NOT, f"the {which} run: {failed.error.status}: {failed.error.reason}", values)
-    except BadConfiguration as error:
-        return Finding(name, _NOT, str(error), values)
-    return _timed(name, found, values, noise_floor)
-
-
-def _workload(name: str) -> str | None:
-    """What measures a metric in arms; None where nothing does."""
-    if name in ("infer/latency_ms", "infer/samples_per_s") or _BATCH.fullmatch(name):
-        return _PREDICTION
-    return _TRAINING if name in ("train/step_ms", "train/samples_per_s") else None
-
-
-def _specs(name: str, entry: str, runs: tuple[Run, Run]) -> tuple[ArmSpec, ArmSpec]:
-    threads = [_threads(one) for one in runs]
-    cores = freest_cores(max(threads))
-    specs = []
-    for run, count in zip(runs, threads, strict=True):
-        options: dict[str, Any]
-        if entry == _TRAINING:
-            options = {"overrides": [one for one in run.record["overrides"] if not one.startswith("checkpoint=")]}
-        else:
-            options = {
-                "run": str(run.path.resolve()),
-                "config_hash": run.record["config_hash"],
-                "batch_size": _batch_size(name, run),
-                "device": run.record["environment"].get("device") or "cpu",
-                "engine": engine_values(run),
-            }
-        specs.append(ArmSpec(entry, options, count, cores))
-    return specs[0], specs[1]
-
-
-def _batch_size(name: str, run: Run) -> int:
-    if name == "infer/latency_ms":
-        return 1
-    given = _BATCH.fullmatch(name)
-    return int(given[1]) if given else min(int(run.record["data"].get("batch_size") or 1), 16384)
-
-
-def engine_values(run: Run) -> dict[str, Any]:
-    """The values of a run's engine; early records have only its name."""
-    engine = run.record["config"].get("engine") or "eager"
-    return engine if isinstance(engine, dict) else {"name": engine}
-
-
-def _engine_imports(runs: tuple[Run, Run]) -> list[str]:
-    """Modules that the arms' engines need, for the fork server to hold."""
-    configs = [choice_of("engine", engine_values(run)) for run in runs]
-    modules = (registry.load("engine", one.name)(one).preload for one in configs)
-    return list(dict.fromkeys(one for one in modules if one is not None))
-
-
-def _threads(run: Run) -> int:
-    return min(int(run.record["environment"].get("threads") or 1), usable_cores())
+    return [find(name) for name in metrics]
 
 
 def _timed(name: str, found: Measured, values: tuple[float | None, float | None], noise_floor: float | None) -> Finding:
     comparison = found.comparison
     assert comparison is not None
     rate = metric(name).unit == "1/s"
-    by_call = not rate and found.ready is not None
-    factor = found.ready[1].examples / found.ready[0].examples if by_call and found.ready else 1.0
-    ratio = comparison.ratio
-    change = _share(ratio, factor, inverse=rate)
-    flags = [*([] if comparison.halves_agree else ["drift"]), *(["recompiled"] if found.recompiled else [])]
+    # Arms tell the time by example; the time of a call is that of as many as each has in one.
+    factor = found.ready[1].examples / found.ready[0].examples if is_by_call(name) and found.ready else 1.0
+    change = _share(comparison.ratio, factor, rate)
+    again = bootstrap(found.pairs) if len(found.pairs) > 2 else None
     verdict = _UNRESOLVED
     if comparison.differs:
         verdict = f"second {'higher' if change.value > 0 else 'lower'}"
-    elif not comparison.halves_agree:
-        verdict = "withheld: the first half of the pairs and the second disagree; measure again"
+    elif comparison.withheld is not None:
+        verdict = f"withheld: {comparison.withheld}; measure again"
     return Finding(
         name,
         verdict,
-        f"{ratio.n} pairs of fresh processes, {len(found.pairs[-1].first)} blocks each",
+        f"{comparison.ratio.n} pairs of fresh processes{_blocks(found.pairs)}",
         values,
         change,
+        bootstrap=None if again is None else _share(again, factor, rate),
         claimed=comparison.differs,
         resolvable=comparison.resolvable if math.isfinite(comparison.resolvable) else None,
         noise_floor=noise_floor,
         seconds=found.seconds,
-        flags=flags,
+        flags=[
+            *([] if comparison.halves_agree else ["drift"]),
+            *(["recompiled"] if found.recompiled else []),
+            *(found.conditions.flags() if found.conditions else []),
+        ],
+        conditions=found.conditions.as_record() if found.conditions else None,
         samples=[vars(pair) for pair in found.pairs],
         settings=found.ready[0].settings if found.ready else None,
     )
+
+
+def _blocks(pairs: Sequence[Pair]) -> str:
+    return f", {len(pairs[-1].first)} blocks each" if len(pairs[-1].first) > 1 else ""
 
 
 def _share(ratio: Interval, factor: float, inverse: bool) -> Interval:

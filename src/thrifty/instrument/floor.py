@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import platform
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from thrifty.atomic import write_atomically
+from thrifty.execution import fork_server
 from thrifty.execution.cores import freest_cores
 from thrifty.instrument.pairs import Plan, measure
 from thrifty.instrument.reference import REFERENCE
@@ -29,6 +30,7 @@ def measure_floor(comparisons: int = 4, plan: Plan | None = None) -> Interval:
     from scipy import stats
 
     plan = plan or Plan(pairs=6, most_pairs=6, half_width=0.0)
+    fork_server.wait_until_ready(fork_server.ARMS)
     found = []
     for number in range(comparisons):
         arm = replace(REFERENCE, cores=freest_cores(REFERENCE.threads))
@@ -46,10 +48,19 @@ def keep_floor(store: Path, floor: Interval) -> None:
     write_atomically(store / FILE, to_json({"host": platform.node(), "measured": now(), **vars(floor)}))
 
 
-def kept_floor(store: Path) -> float | None:
-    """The floor measured on this machine last, as a share; None where there is none."""
+@dataclass(frozen=True)
+class KeptFloor:
+    """A floor that was measured on this machine."""
+
+    share: float
+    measured: str
+    """When, as records have it."""
+
+
+def kept_floor(store: Path) -> KeptFloor | None:
+    """The one measured here last; None where there is none."""
     try:
         found: dict[str, Any] = json.loads((store / FILE).read_text())
-        return float(found["value"]) if found.get("host") == platform.node() else None
+        return KeptFloor(float(found["value"]), str(found["measured"])) if found.get("host") == platform.node() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

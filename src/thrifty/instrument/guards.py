@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from thrifty.errors import BadConfiguration
-from thrifty.instrument.comparison import Finding
 from thrifty.metrics import metric
+
+if TYPE_CHECKING:  # conditions are read before anything heavy is imported
+    from thrifty.instrument.comparison import Finding
 
 _FORM = re.compile(r"\s*(?P<metric>[a-z_0-9/]+)\s*(?P<sign>[<>])\s*(?P<amount>[+-]?\d+(?:\.\d+)?)\s*(?P<percent>%?)\s*")
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from thrifty.execution import fork_server
 from thrifty.execution.arm_worker import ArmSpec, Ready
 from thrifty.execution.arms import Arm, ArmFailed
 from thrifty.measure.comparison import Comparison, Pair, compare
+from thrifty.measure.conditions import Conditions, Watch
 
+SPOILS = ("swapping", "throttled")
+"""Flags that withhold a claim: what raises them hits one arm more than the other."""
 LEAST_PAIRS = 6
 """Fewer leave Student's t so wide that little is ever claimed."""
 
@@ -34,6 +37,13 @@ class Plan:
     pair_s: float = 0.2
     """Least length of a pair's blocks."""
 
+    def suffices(self, comparison: Comparison, spent_s: float, pair_s: float) -> bool:
+        """Whether to stop, another pair taking `pair_s` again."""
+        pairs = comparison.ratio.n
+        if pairs < LEAST_PAIRS:
+            return False
+        return comparison.half_width <= self.half_width or (pairs >= self.pairs and spent_s + pair_s > self.seconds)
+
 
 @dataclass
 class Measured:
@@ -49,14 +59,16 @@ class Measured:
     """Whether torch.compile made a graph within a block."""
     seconds: float = 0.0
     comparison: Comparison | None = None
+    conditions: Conditions | None = None
+    """From the first pair to the last."""
 
 
 class PairFailed(Exception):
-    """One of the arms could not go on; says which (0 or 1)."""
+    """One of the two could not go on: which (0 or 1), with the status and the reason that a record would have."""
 
-    def __init__(self, place: int, error: ArmFailed) -> None:
-        super().__init__(str(error))
-        self.place, self.error = place, error
+    def __init__(self, place: int, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.place, self.status = place, status
 
 
 def measure(
@@ -77,25 +89,43 @@ def measure(
     Raises:
         PairFailed: an arm could not be built, failed, or died; processes are gone by then.
     """
-    order = random.Random(seed)
-    found = Measured()
+    order, found = random.Random(seed), Measured()
     begin = time.perf_counter()
-    while len(found.pairs) < plan.most_pairs:
-        started = time.perf_counter()
-        found.pairs.append(_pair(first, second, plan, order, found, preload))
-        now = time.perf_counter()
-        found.seconds = now - begin
-        if len(found.pairs) >= min(2, plan.most_pairs):
-            found.comparison = compare(found.pairs, noise_floor)
-        on_pair(found)
-        if len(found.pairs) < LEAST_PAIRS or found.comparison is None:
-            continue
-        narrow = found.comparison.half_width <= plan.half_width
-        spent = len(found.pairs) >= plan.pairs and found.seconds + (now - started) > plan.seconds
-        if narrow or spent:
-            break
-    found.comparison = compare(found.pairs, noise_floor)
+    with Watch() as watch:
+        while len(found.pairs) < plan.most_pairs:
+            started = time.perf_counter()
+            found.pairs.append(_pair(first, second, plan, order, found, preload))
+            now = time.perf_counter()
+            found.seconds = now - begin
+            if len(found.pairs) >= min(2, plan.most_pairs):
+                found.comparison = compare(found.pairs, noise_floor)
+            on_pair(found)
+            if found.comparison is not None and plan.suffices(found.comparison, found.seconds, now - started):
+                break
+    found.conditions = watch.conditions
+    every_core = first.cores is None or second.cores is None
+    found.comparison = judged(found.pairs, noise_floor, watch.conditions, every_core)
     return found
+
+
+def judged(pairs: Sequence[Pair], noise_floor: float, conditions: Conditions | None, every_core: bool = False) -> Comparison:
+    """The comparison that pairs make, claims held to the conditions they were made under.
+
+    Arms that take turns share what a neighbour on another core does to them: `thrifty verify` tries it. Stolen time, and a
+    neighbour where there is no other core, may hit one arm more than the other.
+
+    Args:
+        every_core: whether the arms needed all cores there are.
+    """
+    if conditions is None:
+        return compare(pairs, noise_floor)
+    flags, taken = conditions.flags(), 0.0
+    if "stolen_time" in flags:
+        taken += conditions.stolen_share or 0
+    if every_core and "busy_machine" in flags:
+        taken += conditions.others_share or 0
+    # Each arm has half of the time: all that others took, taken from one of them, is twice the share of it.
+    return compare(pairs, noise_floor, [flag for flag in flags if flag in SPOILS], 2 * taken)
 
 
 def _pair(first: ArmSpec, second: ArmSpec, plan: Plan, order: random.Random, found: Measured, preload: str) -> Pair:
@@ -128,7 +158,7 @@ def _pair(first: ArmSpec, second: ArmSpec, plan: Plan, order: random.Random, fou
                 found.recompiled = found.recompiled or block.compiled > 0
         return Pair(*taken, second_led)
     except ArmFailed as error:
-        raise PairFailed(place, error) from error
+        raise PairFailed(place, error.status, error.reason) from error
     finally:
         for arm in arms.values():
             arm.end()

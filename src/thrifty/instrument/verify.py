@@ -99,7 +99,7 @@ def run_trials(
         store.mkdir(parents=True, exist_ok=True)
         if not done:
             path.write_text(json.dumps(settings) + "\n")
-        fork_server.warm_up(fork_server.ARMS)
+        fork_server.wait_until_ready(fork_server.ARMS)
         known = {(one.number, one.neighbour, one.slowdown) for one in done}
         everything = len(SLOWDOWNS) * 2 * trials
         for number in range(trials):

@@ -62,6 +62,11 @@ class Comparison:
     """Whether the first half of the pairs and the second tell the same: if not, something changed while we measured."""
     noise_floor: float
     """Share below which this machine shows differences between an arm and itself."""
+    spoilt: tuple[str, ...] = ()
+    """What went on meanwhile that taking turns does not cancel; nothing is claimed then."""
+    disturbed: float = 0.0
+    """Share by which an arm would be slower, had all that others took of the cores been taken from it alone: a difference up to
+    that could be theirs."""
 
     @property
     def half_width(self) -> float:
@@ -73,7 +78,7 @@ class Comparison:
     @property
     def smallest_claim(self) -> float:
         """Share a difference must exceed to be claimed."""
-        return max(SMALLEST_CLAIM, self.noise_floor)
+        return max(SMALLEST_CLAIM, self.noise_floor, self.disturbed)
 
     @property
     def resolvable(self) -> float:
@@ -86,20 +91,35 @@ class Comparison:
         return math.expm1(max(certain, math.log1p(self.smallest_claim) + error * float(stats.t.ppf(0.8, degrees))))
 
     @property
+    def withheld(self) -> str | None:
+        """Why nothing is claimed, whatever the interval; None where nothing stands in the way."""
+        if self.spoilt:
+            return ", ".join(self.spoilt)
+        if not self.halves_agree:
+            return "the first half of the pairs and the second disagree"
+        if self._excludes_one and self._exceeds(max(SMALLEST_CLAIM, self.noise_floor)) and not self._exceeds(self.disturbed):
+            return "what others took of the cores meanwhile could be all of it"
+        return None
+
+    @property
     def differs(self) -> bool:
         """Whether a difference is claimed: the interval excludes 1, and the size exceeds what is never claimed."""
+        return self.withheld is None and self._excludes_one and self._exceeds(self.smallest_claim)
+
+    @property
+    def _excludes_one(self) -> bool:
         low, high = self.ratio.low, self.ratio.high
-        if low is None or high is None or not self.halves_agree:
-            return False
-        size = abs(math.log(self.ratio.value))
-        return (low > 1 or high < 1) and size > math.log1p(self.smallest_claim)
+        return low is not None and high is not None and (low > 1 or high < 1)
+
+    def _exceeds(self, share: float) -> bool:
+        return abs(math.log(self.ratio.value)) > math.log1p(share)
 
 
-def compare(pairs: Sequence[Pair], noise_floor: float = 0.0) -> Comparison:
+def compare(pairs: Sequence[Pair], noise_floor: float = 0.0, spoilt: Sequence[str] = (), disturbed: float = 0.0) -> Comparison:
     """The comparison that pairs of processes make; at least one pair of at least one block each."""
     logs = np.array([pair.log_ratio() for pair in pairs])
     mean = mean_interval(logs)
-    return Comparison(_exponential(mean), _halves_agree(logs), noise_floor)
+    return Comparison(_exponential(mean), _halves_agree(logs), noise_floor, tuple(spoilt), disturbed)
 
 
 def bootstrap(pairs: Sequence[Pair]) -> Interval:

@@ -8,13 +8,16 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
+from thrifty.measure.cpu_times import CpuTimes, own_seconds, parse_cpu_times, ticks_a_second
 from thrifty.measure.nvml import NvmlDevice, NvmlUnavailable
 from thrifty.measure.statistics import Interval, median_interval
+
+if TYPE_CHECKING:  # a command line that compares needs no torch of its own
+    import torch
 
 STOLEN_SHARE = 0.01
 """Of the cores' time, given by the hypervisor to other machines. A hundredth is as much as the differences we look for."""
@@ -50,26 +53,6 @@ def canary() -> Interval:
             np.copyto(target, source)
         seconds.append(time.perf_counter() - begin)
     return median_interval(np.array(seconds[2:]))
-
-
-@dataclass(frozen=True)
-class CpuTimes:
-    """Ticks of some cores together since the machine began, from /proc/stat."""
-
-    total: int
-    idle: int
-    stolen: int
-
-
-def parse_cpu_times(text: str, cores: Collection[int]) -> CpuTimes | None:
-    """Of the lines of `cores` in /proc/stat; None where there is none of them. Guests' time is in user time already."""
-    total = idle = stolen = 0
-    for line in text.splitlines():
-        name, *values = line.split() or [""]
-        if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cores and len(values) >= 8:
-            ticks = [int(one) for one in values[:8]]
-            total, idle, stolen = total + sum(ticks), idle + ticks[3] + ticks[4], stolen + ticks[7]
-    return CpuTimes(total, idle, stolen) if total else None
 
 
 def parse_waited(text: str) -> int | None:
@@ -174,7 +157,7 @@ class _Reading:
         """What the system tells at this moment."""
         return cls(
             parse_cpu_times(_read(_PROC / "stat"), _cores()),
-            _own_seconds() * _ticks_a_second(),
+            own_seconds() * ticks_a_second(),
             parse_waited(_read(_PROC / "pressure/cpu")),
             _switches(),
             parse_counter(_read(_PROC / "vmstat"), "pswpin"),
@@ -188,11 +171,10 @@ class _Reading:
 def _between(before: _Reading, after: _Reading, seconds: float, canary_before: Interval | None = None) -> Conditions:
     stolen = others = None
     if before.cpu is not None and after.cpu is not None and after.cpu.total - before.cpu.total >= LEAST_TICKS:
-        total = after.cpu.total - before.cpu.total
-        idle, taken = after.cpu.idle - before.cpu.idle, after.cpu.stolen - before.cpu.stolen
-        stolen = taken / total
+        passed = after.cpu.since(before.cpu)
+        stolen = passed.stolen / passed.total
         # Ticks are coarse: our own may come out as more than all that was used.
-        others = max(0.0, total - idle - taken - (after.own_ticks - before.own_ticks)) / total
+        others = max(0.0, passed.busy - (after.own_ticks - before.own_ticks)) / passed.total
     waited = _difference(before.waited_us, after.waited_us)
     told = [one for one in (before.gpu_slowdowns, after.gpu_slowdowns) if one is not None]
     return Conditions(
@@ -246,16 +228,6 @@ def _gpu(device: torch.device | None) -> NvmlDevice | None:
 def _cores() -> Collection[int]:
     """Those this process may use."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-
-
-def _own_seconds() -> float:
-    """Processor time of this process and of those of its children that have ended."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
-
-
-def _ticks_a_second() -> int:
-    return os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
 def _switches() -> int | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 SLOWDOWNS = {0x04: "power_cap", 0x08: "hardware", 0x20: "thermal", 0x40: "hardware_thermal", 0x80: "power_brake"}
 """Bits that say why the clock is below what it could be; idle clocks and those a user has set are no slowdown.
@@ -31,6 +32,8 @@ class NvmlDevice:
         Raises:
             NvmlUnavailable: no package, no driver, no right to it.
         """
+        import torch
+
         try:
             library = importlib.import_module("pynvml")
         except ImportError as error:

@@ -32,8 +32,8 @@ _WINDOWS = 8
 """Of the longest warm-up."""
 _WINDOW_CALLS, _WINDOW_SECONDS = 32, 0.02
 """Of a window of short calls, which need not fill its share of the warm-up."""
-_CLOCK_READINGS = 2000
-"""Two readings for each thousandth: what a sample must be long enough for."""
+_CLOCK_READINGS = 10_000
+"""That a sample is as long as: two of them are below a thousandth of it, and so is the loop around the calls."""
 _READINGS = 1000
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import nn
 
 from thrifty.measure.statistics import Interval, mean_interval
 from thrifty.metrics import METRICS, measured, missing
+
+if TYPE_CHECKING:  # a command line that compares needs no torch of its own
+    from torch import nn
 
 
 def entry(interval: Interval) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from thrifty.config.schema import Config
 from thrifty.errors import BadConfiguration, BadData, Diverged
 from thrifty.events import Event, Preparing
 from thrifty.execution import compiler
-from thrifty.execution.lean import LeanProcess, LeanTask, measure_in_turn
+from thrifty.execution.lean import LeanFailed, LeanMeasurement, LeanProcess, LeanTask, measure_in_turn
 from thrifty.formats import safetensors
 from thrifty.measure.energy import EnergyMeter, energy_entry
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
@@ -38,6 +37,7 @@ from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Limits, Trace, TrainingMonitor, lightning_trainer
 from thrifty.methods.profiling import profile_run
 from thrifty.methods.sampler import BatchSampler, Calls
+from thrifty.methods.shared_loading import SharedLoading
 from thrifty.metrics import measured, missing
 from thrifty.record import to_json
 from thrifty.stop import StopRequest, status_of
@@ -120,13 +120,8 @@ class TrainMethod:
         if trace.stopped:
             self._untouched()
             return status_of(trace.stopped), f"{trace.stopped} at step {trace.steps} of {self.steps}"
-        with self._lean_process() as lean:  # its imports go on while the test split is evaluated
-            self._quality(model, trace)
-            if lean is not None:
-                self._loading(lean)
+        self._quality_and_loading(model, trace)
         if self.config.measure.seconds:
-            if lean is None:
-                self.record["metrics"] |= not_loaded("measure.processes=0: no fresh process was asked for")
             self._speed(trace)
         if self.config.profile:  # last: it slows what it watches, and trains on
             self.emit(Preparing("profiling a few more steps and predictions"))
@@ -287,33 +282,44 @@ class TrainMethod:
         metrics["quality/gap"] = measured(train[data.deciding].value - validation)
         self._write_samples()
 
-    @contextlib.contextmanager
-    def _lean_process(self) -> Iterator[LeanProcess | None]:
-        if not self.config.measure.processes:
-            yield None
+    def _quality_and_loading(self, model: nn.Module, trace: Trace) -> None:
+        processes, threads, device = self.config.measure.processes, torch.get_num_threads(), str(self.device)
+        if not processes:
+            self._quality(model, trace)
+            if self.config.measure.seconds:
+                self.record["metrics"] |= not_loaded("measure.processes=0: no fresh process was asked for")
+            return
+        engine = plain(self.config.engine)
+        settings = {"device": device, "threads": threads, "processes": processes, "engine": engine}
+        processes += self.engine.compiles  # the first fills the cache that the others find
+        shared = SharedLoading(self.path, safetensors.read_manifest(self.path), settings)
+        known = shared.known()
+        if known is not None:
+            self._quality(model, trace)
+            run, measurements = known
+            self.record["data"]["about"].append(f"loading and memory were measured on a model of the same shape, in {run}")
+            self._keep_loading(measurements)
             return
         with (
-            tempfile.TemporaryDirectory(prefix="thrifty-", ignore_cleanup_errors=True) as empty,
-            LeanProcess(environment=self.engine.kept_in(empty)) as lean,
+            tempfile.TemporaryDirectory(prefix="thrifty-", ignore_cleanup_errors=True) as cache,
+            LeanProcess(environment=self.engine.kept_in(cache)) as lean,  # its imports go on while the test split is evaluated
         ):
-            yield lean
+            self._quality(model, trace)
+            and_compiles = " and compiles" if self.engine.compiles else ""
+            self.emit(Preparing(f"measuring a fresh process that loads{and_compiles} the model"))
+            task = LeanTask(str(self.path), 1, device, threads, self.record["config_hash"], engine)
+            found = measure_in_turn(lean, task, processes)
+        good = [one for one in found if isinstance(one, LeanMeasurement)]
+        if len(good) == processes:
+            shared.keep(good)
+        self._keep_loading(found)
 
-    def _loading(self, lean: LeanProcess) -> None:
-        self.emit(Preparing("measuring a fresh process that loads the model"))
-        threads = torch.get_num_threads()
-        engine = plain(self.config.engine)
-        task = LeanTask(str(self.path), 1, str(self.device), threads, self.record["config_hash"], engine)
-        cold = None
+    def _keep_loading(self, found: Sequence[LeanMeasurement | LeanFailed]) -> None:
+        warm = found
         if self.engine.compiles:
-            self.emit(Preparing("measuring a fresh process that compiles the model, and one that finds it compiled"))
-            cold = lean.measure(task)
-            lean = lean.again()
-        with lean:
-            found = measure_in_turn(lean, task, self.config.measure.processes)
-        self.record["metrics"] |= loading_metrics(found)
-        if cold is not None:
-            self.record["metrics"] |= compile_metrics(cold, found)
-            self._samples["infer/lean_cold"] = asdict(cold)
+            cold, warm = found[0], found[1:] or found[:1]  # one that failed was the last
+            self.record["metrics"] |= compile_metrics(cold, warm)
+        self.record["metrics"] |= loading_metrics(warm)
         self._samples["infer/lean"] = [asdict(one) for one in found]
         self._write_samples()
 

@@ -59,11 +59,8 @@ def show_run(options: argparse.Namespace) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """Two runs against each other; exit 1 where a condition of --fail-if is met."""
-    from thrifty.instrument.baseline import against
-    from thrifty.instrument.comparison import Run, compare_runs, default_metrics, with_budget
-    from thrifty.instrument.floor import kept_floor
+    from thrifty.instrument.arms import Run, default_metrics, get_ready
     from thrifty.instrument.guards import parse_guard, with_guarded
-    from thrifty.instrument.pairs import Plan
     from thrifty.store import find_run, read_record
 
     guards = [parse_guard(one) for one in options.fail_if]
@@ -83,13 +80,20 @@ def compare(options: argparse.Namespace) -> int:
         if run.record["status"] != "ok":
             raise BadData(f"{run.record['id']}: is {run.record['status']}; only finished runs can be compared")
     metrics = with_guarded(options.metric or default_metrics(runs), guards)
+    if options.against is None:
+        get_ready(metrics, runs)  # the fork server makes its imports while we make ours
+    from thrifty.instrument.baseline import against
+    from thrifty.instrument.comparison import compare_runs, with_budget
+    from thrifty.instrument.floor import kept_floor
+    from thrifty.instrument.pairs import Plan
+
     floor = kept_floor(options.store)
     if options.against is not None:
         findings = against(*runs, metrics)
     else:
         plan = with_budget(Plan(), options.pairs, options.budget)
         with ComparisonProgress(sys.stderr) as progress:
-            findings = compare_runs(runs, metrics, plan, floor, progress.tell)
+            findings = compare_runs(runs, metrics, plan, None if floor is None else floor.share, progress.tell)
     by_name = {one.metric: one for one in findings}
     failed = [one.text for one in guards if one.failed_by(by_name[one.metric])]
     unsure = [(one.text, why) for one in guards if (why := one.open_in(by_name[one.metric])) is not None]

@@ -9,15 +9,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from thrifty.instrument.comparison import Finding, Run
+from thrifty.instrument.arms import Run
+from thrifty.instrument.comparison import Finding
+from thrifty.instrument.floor import KeptFloor
 from thrifty.measure.comparison import SMALLEST_CLAIM
+from thrifty.measure.statistics import Interval
 from thrifty.metrics import metric
 from thrifty.report.numbers import metric_text
 
 _COLOURS = {"second": "green", "first": "red", None: ""}
 
 
-def comparison_report(runs: tuple[Run, Run], findings: Sequence[Finding], noise_floor: float | None) -> RenderableType:
+def comparison_report(runs: tuple[Run, Run], findings: Sequence[Finding], floor: KeptFloor | None) -> RenderableType:
     """What was found, a line a metric, and what it rests on."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("", "first", "second", "change", "95% interval", "verdict"):
@@ -31,13 +34,15 @@ def comparison_report(runs: tuple[Run, Run], findings: Sequence[Finding], noise_
             Text(verdict_text(one), style=_COLOURS[one.better]),
         )
     parts: list[RenderableType] = [Text(""), _which("first ", runs[0]), _which("second", runs[1]), Text(""), table, Text("")]
-    parts += [Text(f"{one.metric}: {one.how}{_resolvable(one)}", style="dim") for one in findings]
+    parts += [Text(f"{one.metric}: {one.how}{_bootstrap(one)}{_resolvable(one)}{_flags(one)}", style="dim") for one in findings]
     if any(one.samples for one in findings):
-        floor = "not measured here yet, `thrifty doctor` does" if noise_floor is None else f"{100 * noise_floor:.1f} %"
+        known = (
+            f"{100 * floor.share:.1f} %, of {floor.measured[:10]}" if floor else "not measured here yet, `thrifty doctor` does"
+        )
         parts.append(
             Text(
                 f"Differences below {100 * SMALLEST_CLAIM:.0f} % are never claimed, nor those below this machine's noise floor "
-                f"({floor}). The columns first and second show what each run measured by itself: only the change compares.",
+                f"({known}). The columns first and second show what each run measured by itself: only the change compares.",
                 style="dim",
             )
         )
@@ -62,8 +67,8 @@ def _amount(finding: Finding, value: float) -> str:
     return f"{100 * value:+.2f} points" if metric(finding.metric).fraction else f"{value:+.4f}"
 
 
-def _interval(finding: Finding) -> str:
-    change = finding.change
+def _interval(finding: Finding, of: Interval | None = None) -> str:
+    change = of or finding.change
     if change is None or change.low is None or change.high is None:
         return ""
     return f"{_amount(finding, change.low).split()[0]} to {_amount(finding, change.high)}"
@@ -76,16 +81,24 @@ def _resolvable(finding: Finding) -> str:
     return f"; the smallest difference that would have been resolved is about {smallest}"
 
 
+def _bootstrap(finding: Finding) -> str:
+    return f", bootstrap {_interval(finding, finding.bootstrap)}" if finding.bootstrap else ""
+
+
+def _flags(finding: Finding) -> str:
+    return f"; meanwhile: {', '.join(finding.flags)}" if finding.flags else ""
+
+
 def _which(place: str, run: Run) -> Text:
     return Text(f"{place}  {run.record['id']}", no_wrap=True)
 
 
-def as_json(runs: tuple[Run, Run], findings: Sequence[Finding], noise_floor: float | None, failed: list[str]) -> dict[str, Any]:
+def as_json(runs: tuple[Run, Run], findings: Sequence[Finding], floor: KeptFloor | None, failed: list[str]) -> dict[str, Any]:
     """Everything found, the raw samples among it."""
     return {
         "first": runs[0].record["id"],
         "second": runs[1].record["id"],
-        "noise_floor": noise_floor,
+        "noise_floor": None if floor is None else vars(floor),
         "failed": failed,
         "findings": [
             {
@@ -94,11 +107,13 @@ def as_json(runs: tuple[Run, Run], findings: Sequence[Finding], noise_floor: flo
                 "claimed": one.claimed,
                 "better": one.better,
                 "change": None if one.change is None else vars(one.change),
+                "bootstrap": None if one.bootstrap is None else vars(one.bootstrap),
                 "relative": one.relative,
                 "resolvable": one.resolvable,
                 "values": list(one.values),
                 "how": one.how,
                 "flags": one.flags,
+                "conditions": one.conditions,
                 "seconds": one.seconds,
                 "settings": one.settings,
                 "samples": one.samples,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from thrifty.execution import fork_server
 from thrifty.execution.experiment import run_experiment
 from thrifty.execution.launch import Outcome
 from thrifty.stop import STOPPED
-from thrifty.store import utc_stamp
+from thrifty.store import SHARED, utc_stamp
 
 
 def expand(arguments: Sequence[str]) -> list[list[str]]:
@@ -76,12 +78,29 @@ def run_grid(arguments: Sequence[str], console: Console) -> GridResult:
     fork_server.warm_up(before=shared_modules(configs))
     name = f"{utc_stamp()}-grid"
     result = GridResult(Path(configs[0].store) / "sweeps" / name, [], len(grid))
-    for number, (overrides, config) in enumerate(zip(grid, configs, strict=True), 1):
-        console.print(f"[bold]{number}/{len(grid)}[/]  {' '.join(overrides)}", highlight=False)
-        outcome = run_experiment(config, overrides, result.directory, console, group=name)
-        result.outcomes.append(outcome)
-        if outcome.message is not None:
-            console.print(f"  refused: {outcome.message}", style="red", markup=False, highlight=False)
-        if outcome.exit_code in STOPPED:
-            break
+    with _shared(result.directory):
+        for number, (overrides, config) in enumerate(zip(grid, configs, strict=True), 1):
+            console.print(f"[bold]{number}/{len(grid)}[/]  {' '.join(overrides)}", highlight=False)
+            outcome = run_experiment(config, overrides, result.directory, console, group=name)
+            result.outcomes.append(outcome)
+            if outcome.message is not None:
+                console.print(f"  refused: {outcome.message}", style="red", markup=False, highlight=False)
+            if outcome.exit_code in STOPPED:
+                break
     return result
+
+
+@contextlib.contextmanager
+def _shared(directory: Path) -> Iterator[None]:
+    """Room for what the runs of a grid may take from each other; nothing is left of it, nor of a grid that wrote no run."""
+    shared = directory / SHARED
+    made = [one for one in shared.parents if not one.exists()]
+    with contextlib.suppress(OSError):  # a store that cannot be written is the first run's to tell
+        shared.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(shared, ignore_errors=True)
+        for one in made:
+            with contextlib.suppress(OSError):  # it holds something
+                one.rmdir()

@@ -1,0 +1,193 @@
+"""What the instrument itself takes, and how long comparisons do: python tests/benchmarks/instrument.py"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import _pairs
+import _report
+from whole_run import environment
+
+from thrifty.execution import fork_server
+from thrifty.execution.arms import Arm
+from thrifty.execution.cores import freest_cores
+from thrifty.instrument.reference import REFERENCE
+
+READY_S, COST, COMPARISON_S = 0.1, 1.01, {"nano": 5.0, "small": 20.0}
+"""What is asked for."""
+BLOCK_S = 0.02
+READINGS = 10_000
+"""A sample of a run is as long as so many readings of the clock."""
+WARM_UP, BLOCKS = 2, 30
+MODELS = {
+    "GPT nano, one prediction": REFERENCE.options,
+    "MLP nano, one prediction": {
+        "architecture": {"name": "mlp", "widths": [128, 64, 32]},
+        "shape": {"inputs": 30, "outputs": 1},
+        "precision": {"name": "fp32"},
+        "batch_size": 1,
+    },
+}
+
+
+def ready_row(arms: int) -> list[str]:
+    """Seconds from asking for an arm to its first calls being over, nano GPT built and warmed up within."""
+    fork_server.wait_until_ready(fork_server.ARMS)
+    taken = []
+    for _ in range(arms):
+        spec, begin = replace(REFERENCE, cores=freest_cores(1)), time.perf_counter()
+        begin = time.perf_counter()
+        with Arm(spec) as arm:
+            arm.ready()
+            taken.append(time.perf_counter() - begin)
+    found = statistics.median(taken)
+    return [
+        "a worker ready, median: process, nano GPT, warm-up",
+        f"{1e3 * found:.0f} ms",
+        f"{1e3 * READY_S:.0f} ms",
+        met(found, READY_S),
+    ]
+
+
+def met(found: float, most: float) -> str:
+    """A word on a figure and its limit."""
+    return "met" if found <= most else "missed"
+
+
+def timed(
+    block_done: Callable[[float], None],
+    emit: Callable[[Any], None],
+    options: dict[str, Any],
+    calls: int,
+    shortest_s: float,
+    how: str,
+    core: int | None,
+) -> None:
+    """Blocks of predictions: bare, as an arm makes them, or as a run times them."""
+    import torch
+
+    from thrifty.execution.arm_worker import _block
+    from thrifty.measure.own_clock import OwnClock
+    from thrifty.measure.timing import _samples, clock_seconds
+    from thrifty.methods.workloads import untrained
+
+    torch.set_num_threads(1)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    call, device, clock = untrained(**options).call, torch.device("cpu"), OwnClock()
+    at_once = max(1, math.ceil(READINGS * clock_seconds() / shortest_s))
+    while True:
+        begin = time.perf_counter()
+        if how == "bare":
+            for _ in range(calls):
+                call()
+            told = time.perf_counter() - begin
+        elif how == "in an arm":
+            told = _block(call, device, calls, clock).seconds
+        else:
+            samples, _ = _samples(call, device, max(1, calls // at_once), at_once, lambda taken, now: True)
+            told = calls * float(samples.mean())
+        block_done(told)
+
+
+def cost_rows(pairs: int, blocks: int) -> tuple[list[list[str]], bool]:
+    """Wall time of the same calls, timed by us and not timed at all."""
+    context, order, rows, missed = _pairs.fork_server(), random.Random(0), [], False
+    for what, options in MODELS.items():
+        shortest = call_seconds(options)
+        calls = max(1, round(BLOCK_S / shortest))
+        for how in ("in an arm", "in a run"):
+            taken = []
+            for _ in range(pairs):
+                (core,) = freest_cores(1) or (None,)
+                common = {"options": options, "calls": calls, "shortest_s": shortest, "core": core}
+                arms = [_pairs.Arm(timed, {**common, "how": one}) for one in (how, "bare")]
+                taken.append(_pairs.measure_pair(context, arms, WARM_UP, blocks, order))
+            ratio = _pairs.ratio_of(taken)
+            interval = "" if ratio.low is None else f" ({ratio.low:.3f} to {ratio.high:.3f})"
+            rows.append(
+                [f"{what}, timed {how}: seconds told over bare ones", f"{ratio.value:.3f}{interval}", f"{COST:.2f}",
+                 _pairs.verdict(ratio, COST)]
+            )  # fmt: skip
+            missed |= ratio.value > COST
+            print(rows[-1], file=sys.stderr)
+    return rows, missed
+
+
+def call_seconds(options: dict[str, Any]) -> float:
+    """Of one prediction."""
+    with Arm(replace(REFERENCE, options=options)) as arm:
+        return arm.ready().call_s
+
+
+def comparison_rows(size: str, repetitions: int, folder: str) -> list[list[str]]:
+    """Two runs of a size, compared as a user does: seconds of measuring, and of the whole command."""
+    for seed in (1, 2):
+        command(folder, "run", f"model={size}", "budget.steps=3", "logger=none", "measure=none", f"seed={seed}")
+    first, second = sorted(one.name for one in (Path(folder) / "results/runs").iterdir() if f"-{size}-" in one.name)
+    measured, whole = [], []
+    for _ in range(repetitions):
+        begin = time.perf_counter()
+        said = command(folder, "compare", first, second, "--metric", "infer/latency_ms", "--json")
+        whole.append(time.perf_counter() - begin)
+        measured.append(json.loads(said)["findings"][0]["seconds"])
+    found, most = statistics.median(measured), COMPARISON_S[size]
+    return [
+        [f"`thrifty compare` of two GPT {size}, median of {repetitions}", f"{found:.1f} s", f"{most:.0f} s", met(found, most)],
+        ["the same, the whole command with its imports", f"{statistics.median(whole):.1f} s", "", ""],
+    ]
+
+
+def command(folder: str, *arguments: str) -> str:
+    """What a command prints; ends everything where it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "thrifty", *arguments], cwd=folder, env=environment(folder), capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def main() -> None:
+    """Measure, print and write the table; exit 1 where a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=5, help="comparisons of each size (5)")
+    parser.add_argument("--sizes", default="nano,small", help="sizes to compare (nano,small)")
+    parser.add_argument("--pairs", type=int, default=8, help="pairs of fresh processes for the cost (8)")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help=f"timed blocks of each ({BLOCKS})")
+    parser.add_argument("--arms", type=int, default=20, help="workers to wait for (20)")
+    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
+    options = parser.parse_args()
+    rows = [ready_row(options.arms)]
+    costs, _ = cost_rows(options.pairs, options.blocks)
+    rows += costs
+    with tempfile.TemporaryDirectory() as folder:
+        for size in filter(None, options.sizes.split(",")):
+            rows += comparison_rows(size, options.repetitions, folder)
+            print(rows[-2], file=sys.stderr)
+    lines = [
+        "Latency, fp32, with as many threads as cores for the comparisons and one for the rest. The instrument's own cost is what",
+        f"it adds to the time it tells: of the same calls, some {1e3 * BLOCK_S:.0f} ms of them, timed as an arm of a comparison does and as a",
+        f"run does, over those of a bare loop: {options.pairs} pairs of fresh processes that take turns, with the 95 % interval.",
+        "",
+        *_report.table(["what", "found", "at most", ""], rows),
+    ]
+    _report.publish("instrument", "What the instrument takes", lines, options.results)
+    sys.exit(any(row[-1].startswith("missed") for row in rows))
+
+
+if __name__ == "__main__":
+    main()

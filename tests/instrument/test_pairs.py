@@ -1,0 +1,36 @@
+"""What the conditions a comparison was made under mean for its claim."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from thrifty.instrument.pairs import judged
+from thrifty.measure.comparison import Pair
+from thrifty.measure.conditions import Conditions
+
+TWENTY_PERCENT = [Pair([1.0], [1.2 + 0.001 * number], [False]) for number in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("told", "every_core", "claimed"),
+    [
+        ({}, True, True),
+        ({"others_share": 0.5}, False, True),  # a neighbour on another core
+        ({"others_share": 0.5}, True, False),
+        ({"others_share": 0.06}, True, True),  # all of it, taken from one arm, is 12 %
+        ({"stolen_share": 0.2}, False, False),
+        ({"stolen_share": 0.005}, False, True),
+        ({"swapped_in": 3}, False, False),
+        ({"throttled": 1}, False, False),
+    ],
+)
+def test_claims_are_held_to_the_conditions(told: dict[str, Any], every_core: bool, claimed: bool) -> None:
+    found = judged(TWENTY_PERCENT, 0.0, Conditions(3.0, **told), every_core)
+    assert found.differs == claimed
+    assert (found.withheld is None) == claimed
+
+
+def test_where_nothing_is_told_nothing_is_withheld() -> None:
+    assert judged(TWENTY_PERCENT, 0.0, None, every_core=True).differs
