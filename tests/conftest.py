@@ -52,9 +52,9 @@ class Cli:
         assert done.returncode == code, f"exit {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def refused(self, *arguments: str, code: int) -> str:
-        """The one line on stderr of a command that must be refused with `code`."""
-        done = self(*arguments, code=code)
+    def refused(self, *arguments: str, code: int, **extra: str) -> str:
+        """The one line on stderr of a command that must be refused with `code`; `extra` are environment variables."""
+        done = self(*arguments, code=code, **extra)
         errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1, done.stderr
         assert "Traceback" not in done.stderr + done.stdout

@@ -28,6 +28,18 @@ def fails_at_the_first_call() -> Workload:
     return Workload(call, CPU)
 
 
+def recompiles_later() -> Workload:
+    """Compiled for one shape, and given another from the 200th call on."""
+    compiled = torch.compile(lambda inputs: inputs + 1, backend="eager", dynamic=False)
+    calls = iter(range(10**9))
+
+    def call() -> object:
+        with torch.inference_mode():
+            return compiled(torch.ones(1 if next(calls) < 200 else 2))
+
+    return Workload(call, CPU)
+
+
 def fails_later() -> Workload:
     calls = iter(range(4))
 

@@ -96,6 +96,17 @@ def test_an_arm_that_fails_in_a_block_says_why() -> None:
             arm.work(1)
 
 
+def test_a_block_in_which_something_was_compiled_says_so() -> None:
+    with Arm(spec("recompiles_later")) as arm:
+        arm.ready()
+        assert arm.work(1).compiled == 0
+        assert [arm.work(300).compiled, arm.work(300).compiled][-1] == 0, "and only that block"
+    with Arm(spec("recompiles_later")) as arm:
+        arm.ready()
+        compiled = [arm.work(20).compiled for _ in range(20)]
+    assert sum(compiled) == 1
+
+
 def test_an_arm_that_dies_in_a_block_is_told_from_one_that_fails() -> None:
     with Arm(spec("well_behaved")) as arm:
         arm.ready()

@@ -75,6 +75,7 @@ def test_it_finds_times_and_memory_of_each_phase(run: Path, tmp_path: Path) -> N
         assert 0 < one.interpreter_s < one.import_s
         assert one.first_call_s > 0
         assert one.steady_calls >= 5
+        assert 0 < one.call_s < one.first_call_s
         assert one.before_loading is not None
         for phase in one.phases:
             assert phase.reason is None
@@ -101,6 +102,22 @@ def test_it_imports_no_more_than_predicting_takes(run: Path) -> None:
         run,
     )
     assert found == LeanFailed("error", "RuntimeError: with .")
+
+
+def test_one_made_again_has_the_same_command_and_environment(run: Path) -> None:
+    command = sabotaged("raise RuntimeError(os.environ['TOLD'])")
+    with LeanProcess(command, environment={"TOLD": "what it was told"}) as process:
+        found = [process.measure(LeanTask(str(run)))]
+        with process.again() as fresh:
+            found.append(fresh.measure(LeanTask(str(run))))
+    assert found == [LeanFailed("error", "RuntimeError: what it was told")] * 2
+
+
+def test_an_engine_that_cannot_run_is_told(run: Path) -> None:
+    with LeanProcess(environment={"CXX": "/there/is/no/such/compiler"}) as process:
+        found = process.measure(LeanTask(str(run), engine={"name": "compile", "mode": "default"}))
+    assert isinstance(found, LeanFailed)
+    assert "engine=compile: needs a C++ compiler" in found.reason
 
 
 def test_what_a_model_prints_does_not_disturb(run: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
+
+import pytest
 
 from conftest import Cli, FinishedRun
+from thrifty.errors import BadConfiguration
+from thrifty.instrument.arms import Run, specs_of
 
 
 def test_two_runs_of_one_model_do_not_differ_and_sizes_are_exact(cli: Cli, tabular_run: FinishedRun) -> None:
@@ -58,6 +63,15 @@ def test_what_cannot_be_compared_is_refused_in_a_line(cli: Cli, tabular_run: Fin
     assert "RUN_A RUN_B, or RUN_A --against" in cli.refused("compare", name, code=2)
     assert "no such run" in cli.refused("compare", name, "nothing", code=2)
     assert "no such file" in cli.refused("compare", name, "--against", "no.json", code=2)
+
+
+def test_tokens_of_an_engine_that_does_not_run_them_are_not_compared() -> None:
+    record = {"environment": {}, "config_hash": "", "config": {"engine": {"name": "compile", "mode": "default"}}}
+    compiled, early = Run(Path("compiled"), record), Run(Path("early"), {**record, "config": {"engine": "eager"}})
+    assert early.engine == {"name": "eager"}
+    assert specs_of("infer/latency_ms", (compiled, early))[0].options["engine"] == compiled.engine
+    with pytest.raises(BadConfiguration, match="engine=compile does not run prompts and tokens yet"):
+        specs_of("infer/decode_ms", (early, compiled))
 
 
 def test_a_model_whose_file_was_altered_is_not_compared_and_the_rest_is(cli: Cli, tabular_run: FinishedRun) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from small_training import CPU
 from torch import Tensor, nn
 
 from chosen import chosen
+from thrifty.engines.base import Engine
 from thrifty.methods import inference
 from thrifty.methods.inference import inference_metrics
 from thrifty.methods.model import TrainedModel, build_model
@@ -59,6 +62,47 @@ def test_a_batch_size_at_which_the_model_fails_is_missing_with_the_reason(
     assert found["infer/latency_ms"]["value"] > 0
     assert found["infer/flops_per_sample"]["value"] == 2 * (4 * 8 + 8 * 2)
     assert model.sizes == {1, 2, 3, 5, 7}
+
+
+class Rounding(Engine):
+    """Off by a hundredth, and notes the shapes it was made ready for."""
+
+    name = "rounding"
+
+    def __init__(self) -> None:
+        self.prepared: list[int] = []
+
+    def unsupported(self, device_type: str) -> str | None:
+        return None
+
+    def prepare(self, module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+        assert torch.is_inference_mode_enabled()
+        assert not module.training
+        self.prepared.append(len(example))
+
+        def forward(inputs: Tensor) -> Tensor:
+            assert inputs.shape == example.shape
+            return module(inputs) + 0.01
+
+        return forward
+
+
+def test_an_engine_is_made_ready_for_each_batch_size_and_held_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = chosen("architecture=gpt", width=64, depth=1, context=8)
+    manifest = {"architecture": asdict(config), "shape": {"vocabulary": 16, "context": 8}}
+    trained = TrainedModel(build_model(config, manifest["shape"], 0.0), manifest, fp32(chosen("precision=fp32")))
+    monkeypatch.setattr(inference, "load_trained", lambda directory, device: trained)
+    engine = Rounding()
+    found, _, flags = inference_metrics(Path("unread"), CPU, 3, [2, 2], 0.02, 10, 1.0, engine)
+    assert engine.prepared == [1, 3, 2]
+    assert found["infer/max_error"] == {"value": pytest.approx(0.01, rel=1e-4), "low": None, "high": None, "n": 3}
+    assert "engine=rounding" in found["infer/decode_ms"]["reason"]
+    assert found["infer/prefill_ms"] == found["infer/decode_ms"] == found["infer/tokens_per_s"]
+    assert "recompiled" not in flags
+
+
+def test_pytorch_itself_is_not_held_to_itself(measured: tuple[OneSizeOnly, dict[str, Any], dict[str, Any]]) -> None:
+    assert "infer/max_error" not in measured[1]
 
 
 def test_the_throughput_is_of_the_batch_that_was_measured(measured: tuple[OneSizeOnly, dict[str, Any], dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from thrifty.execution.lean import LeanFailed, LeanMeasurement, Phase
-from thrifty.methods.loading import loading_metrics
+from thrifty.methods.loading import compile_metrics, loading_metrics
 from thrifty.metrics import METRICS
 
 
@@ -42,6 +42,16 @@ def test_three_processes_give_a_t_interval() -> None:
     assert load["value"] == 2
     assert load["n"] == 3
     assert (load["low"], load["high"]) == (pytest.approx(2 - half), pytest.approx(2 + half))
+
+
+def test_compiling_is_what_the_first_call_takes_beyond_a_later_one() -> None:
+    cold, warm = (replace(measurement(1.0), first_call_s=first, call_s=0.5) for first in (20.5, 3.5))
+    found = compile_metrics(cold, [warm, replace(warm, first_call_s=4.5)])
+    assert found["infer/compile_cold_s"] == {"value": 20.0, "low": None, "high": None, "n": 1}
+    assert (found["infer/compile_warm_s"]["value"], found["infer/compile_warm_s"]["n"]) == (3.5, 2)
+    assert set(found) <= set(METRICS)
+    failed = LeanFailed("killed", "it gave no answer")
+    assert compile_metrics(failed, [failed]) == {name: {"value": None, "reason": "killed: it gave no answer"} for name in found}
 
 
 def test_the_device_s_peak_is_that_of_the_dearest_phase() -> None:

@@ -1,4 +1,4 @@
-"""Whether inductor would find a C++ compiler here, asked as it asks, and without its imports, which take seconds."""
+"""Whether inductor could compile C++ here, asked as it asks, and without its imports, which take seconds."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ def why_no_compiler() -> str | None:
     headers = Path(sysconfig.get_path("include"))
     if not (headers / "Python.h").is_file():
         return f"needs Python's headers, and there is no {headers / 'Python.h'}; install them (Debian: apt install python3-dev)"
+    if sys.platform != "win32" and shutil.which("openssl") is None:  # by which it tells whether headers have changed
+        return "needs the command openssl, which is not here; install it (Debian: apt install openssl)"
     return None
 
 

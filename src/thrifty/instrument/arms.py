@@ -53,7 +53,7 @@ class Run:
     @property
     def engine(self) -> dict[str, Any]:
         """The values of what executed it; early records have only its name."""
-        engine = self.record["config"].get("engine") or "eager"
+        engine = self.record.get("config", {}).get("engine") or "eager"
         return engine if isinstance(engine, dict) else {"name": engine}
 
 
