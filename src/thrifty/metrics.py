@@ -60,11 +60,9 @@ _OTHERS = (
     Metric("infer/decode_ms", "ms", _LOWER, "mean time of a token with the cache, over the context's second half"),
     Metric("infer/tokens_per_s", "1/s", _HIGHER, "such tokens a second, of one sequence"),
     Metric("infer/first_call_s", "s", _LOWER, "time of the first prediction of a fresh process after loading"),
-    Metric(
-        "infer/compile_cold_s", "s", _LOWER, "time of that first prediction spent compiling, where nothing was compiled before"
-    ),
-    Metric("infer/compile_warm_s", "s", _LOWER, "the same where another process has compiled it before"),
-    Metric("infer/max_error", "", _LOWER, "largest difference of an output from what PyTorch itself (engine=eager) computes"),
+    Metric("infer/compile_cold_s", "s", _LOWER, "of it, spent compiling where nothing was compiled before"),
+    Metric("infer/compile_warm_s", "s", _LOWER, "the same where another process has compiled the model before"),
+    Metric("infer/max_error", "", _LOWER, "largest difference of an output from engine=eager"),
     Metric("infer/load_s", "s", _LOWER, "time to read, check and build the model from its files, in a fresh process"),
     Metric("infer/peak_host_mib", "MiB", _LOWER, "peak resident memory of a fresh process that loads and predicts"),
     Metric("infer/anonymous_mib", "MiB", _LOWER, "of its memory after many predictions, what it wrote itself"),

@@ -73,7 +73,7 @@ def facts(config: Any) -> dict[str, Any]:
 
 def test_defaults_are_a_nano_gpt_on_text() -> None:
     config = compose([])
-    choices = ["text", "gpt", "train", "adamw", "cosine", "fp32", "quick", "quick", "wandb"]
+    choices = ["text", "gpt", "train", "adamw", "cosine", "fp32", "quick", "quick", "eager", "wandb"]
     assert facts(config) == {"choices": choices, "rest": ("nano", 16, 300, None, 60.0), "lr": 4e-3}
     assert (config.architecture.width, config.architecture.depth, config.architecture.context) == (128, 4, 128)
     assert (config.store, config.seed, config.device.name, config.engine.name) == ("results", 0, "auto", "eager")
@@ -82,7 +82,7 @@ def test_defaults_are_a_nano_gpt_on_text() -> None:
 
 def test_defaults_of_a_table_are_the_funnel_with_adam() -> None:
     config = compose(["task=tabular"])
-    choices = ["tabular", "mlp", "train", "adam", "cosine", "fp32", "quick", "quick", "wandb"]
+    choices = ["tabular", "mlp", "train", "adam", "cosine", "fp32", "quick", "quick", "eager", "wandb"]
     assert facts(config) == {"choices": choices, "rest": ("nano", 32, None, 10, 60.0), "lr": 3e-3}
     assert config.architecture.widths == [128, 64, 32]
     assert config.optimizer.betas == [0.9, 0.999]

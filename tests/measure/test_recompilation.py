@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+import torch._dynamo
 from moved_clock import MovedClock
 
 from thrifty.measure import timing
@@ -35,6 +36,7 @@ def test_a_time_is_flagged_where_a_sample_compiled_and_not_for_the_warm_up(
     call: int, recompiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """70 calls, of which the first six are warm-up; one of them is given another shape."""
+    torch._dynamo.reset()  # what one case compiled is not to be found by the next
     clock = MovedClock()
     monkeypatch.setattr(timing, "time", clock)
     takes, compiled = clock.taking(0.25), torch.compile(lambda inputs: inputs * 3, backend="eager", dynamic=False)

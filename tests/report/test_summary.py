@@ -41,6 +41,13 @@ def test_the_whole_of_a_small_record() -> None:
     ]
 
 
+def test_the_engine_is_named_where_it_is_not_pytorch_itself() -> None:
+    assert "on cpu, predicting by compile, seed 0" in text(make_record("engine=compile"))
+    early = make_record()
+    early["config"]["engine"] = "eager"  # as records had it when there was no other
+    assert "predicting by" not in text(early) + text(make_record())
+
+
 def test_splits_have_sections_of_their_own() -> None:
     lines = text(make_record()).splitlines()
     headings = [line for line in lines if line and not line.startswith((" ", "tabular", "record", "again", "What"))]
