@@ -1,6 +1,6 @@
 """What compiling imports and finds out about the machine once a process, some 4 s: for a fork server, whose arms then need not.
 
-Nothing is compiled here but what tells the instruction sets, and no device is touched: forked processes could not use it after.
+It computes nothing, starts no thread and touches no device: forked processes could not do so after.
 """
 
 import contextlib
@@ -29,16 +29,22 @@ _MODULES = (
     "torch.fx.experimental.validator",
     "torch.utils.cpp_extension",
 )
+_KERNEL = """
+#include <torch/csrc/inductor/cpp_prefix.h>
+extern "C" void kernel(float* values) { at::vec::Vectorized<float>(0).store(values); }
+"""
+"""Like those of a model, so that what it takes to compile them is known: instruction sets, flags, compiled headers."""
+
 for _name in _MODULES:
     with contextlib.suppress(ImportError):
         importlib.import_module(_name)
 
-with contextlib.suppress(ImportError, AttributeError):  # names of another version
+# Another version's names, or no compiler, which is for the arm to say.
+with contextlib.suppress(ImportError, AttributeError, TypeError, RuntimeError, OSError):
+    from torch._inductor.async_compile import AsyncCompile
     from torch._inductor.codecache import torch_key
     from torch._inductor.codegen.common import init_backend_registration
-    from torch._inductor.cpu_vec_isa import pick_vec_isa
 
     init_backend_registration()
     torch_key()
-    with contextlib.suppress(RuntimeError, OSError):  # no compiler: that is for the arm to say
-        pick_vec_isa()
+    AsyncCompile().cpp_pybinding(["float*"], _KERNEL)
