@@ -330,7 +330,8 @@ class TrainMethod:
         found, samples, flags = inference_metrics(
             self.path, self.device, size, measure.batch_sizes, measure.seconds, examples, trace.seconds, self.engine
         )
-        self.record["environment"] |= compiler.in_force()
+        if self.engine.compiles:
+            self.record["environment"] |= compiler.in_force()
         self.record["metrics"] |= found
         self.record["flags"] += flags
         self._samples |= samples
