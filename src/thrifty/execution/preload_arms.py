@@ -11,7 +11,7 @@ import thrifty.methods.sequence
 import thrifty.methods.workloads
 from thrifty.config.registry import CHOICES
 
-for _group in ("architecture", "precision"):
+for _group in ("architecture", "precision", "engine"):
     for _choice in CHOICES[_group].values():
         _choice.load()
 gc.freeze()  # an arm's own collection would walk, and so copy, all of it: a tenth of a second
