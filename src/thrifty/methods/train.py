@@ -287,7 +287,7 @@ class TrainMethod:
                 self.record["metrics"] |= not_loaded("measure.processes=0: no fresh process was asked for")
             return
         settings = {"device": device, "threads": threads, "processes": processes}
-        shared = SharedLoading(self.path, safetensors.read_manifest(self.path), settings)
+        shared = SharedLoading(Path(self.config.store), self.path, safetensors.read_manifest(self.path), settings)
         known = shared.known()
         if known is not None:
             self._quality(model, trace)

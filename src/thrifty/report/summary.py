@@ -86,7 +86,7 @@ def _condition_texts(conditions: dict[str, Any]) -> dict[str, str]:
         "canary_drift": f"the machine's pace changed{drift} during the run; {sequential}",
         "not_steady": "prediction had not come to a steady pace when its warm-up ended; measure=full warms up longer",
         "swapping": "memory was read back from swap: times are those of the disk; run less beside it",
-        "throttled": "the processor slowed itself down for heat: times are too long; cool it, or wait",
+        "throttled": "the processor or the GPU slowed itself down for heat: times are too long; cool it, or wait",
     }
 
 
