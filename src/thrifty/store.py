@@ -22,7 +22,7 @@ from thrifty.record import config_hash, now, to_json
 
 RESULT = "result.json"
 SHARED = ".shared"
-"""Of a grid, beside its runs: what they may take from each other."""
+"""Holds a directory for each grid that goes on: what its runs may take from each other."""
 LOCK = ".lock"
 """Held by the process of a run until its record is finished; free as soon as the process is gone, however it went."""
 RESERVE = ".reserve"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from thrifty.execution import fork_server
 from thrifty.execution.arm_worker import ArmSpec
 from thrifty.execution.arms import Arm, ArmFailed
 from thrifty.execution.cores import freest_cores
@@ -222,6 +223,16 @@ def test_a_slowdown_is_as_large_as_it_says() -> None:
         assert arm_worker.slowed(call, 0.0)() == "result"
         assert now[0] == pytest.approx(2.25, abs=0.01)
     assert arm_worker.slowed(call, None) is call
+
+
+def test_where_there_are_no_fork_servers_arms_are_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fork_server, "fits", lambda: False)
+    fork_server.wait_until_ready(fork_server.ARMS)
+    with Arm(spec("well_behaved")) as arm:
+        assert arm.process.__class__.__name__ == "SpawnProcess"
+        assert arm.ready().examples == 1
+        assert arm.work(3).calls == 3
+    assert arm.process.exitcode == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not let processes choose cores")

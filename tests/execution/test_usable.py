@@ -16,7 +16,7 @@ def test_every_kind_of_device_is_usable_or_says_why_not() -> None:
     assert [name for name, one in found.items() if one.reason is None] == available_devices()
     assert set(found["cpu"].precisions) == set(CHOICES["precision"])
     assert found["cpu"].precisions["fp32"] is None
-    assert (found["cpu"].precisions["fp16"] or "").startswith("takes hundreds of times longer")
+    assert (found["cpu"].precisions["fp16"] or "").startswith("products are tens to hundreds of times slower")
 
 
 def test_a_gpu_that_is_missing_says_whether_torch_or_the_machine_lacks_it(monkeypatch: pytest.MonkeyPatch) -> None:

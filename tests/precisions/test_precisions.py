@@ -74,7 +74,8 @@ def test_which_devices_are_refused() -> None:
     assert _precision("fp32").unsupported("cpu") is None
     assert _precision("bf16").unsupported("cpu") is None
     assert _precision("fp16").unsupported("cpu") == (
-        "precision=fp16: takes hundreds of times longer on a CPU (0.5 against 135 GFLOP/s measured on one); use precision=bf16"
+        "precision=fp16: products are tens to hundreds of times slower than fp32 on CPUs without such arithmetic "
+        "(`thrifty doctor` measures both); use precision=bf16"
     )
     assert "loss scaling is not built yet" in str(_precision("fp16").unsupported("cuda"))
 

@@ -8,7 +8,6 @@ import gc
 import importlib
 import multiprocessing
 import os
-import resource
 import signal
 import sys
 import threading
@@ -20,6 +19,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from thrifty.execution.death import end_with_parent, first_line, out_of_memory
+from thrifty.measure.cpu_times import involuntary_switches
 from thrifty.measure.own_clock import OwnClock
 from thrifty.measure.recompilation import graphs_compiled
 
@@ -198,7 +198,7 @@ def _block(call: Callable[[], object], device: Any, calls: int, clock: OwnClock)
         call()
     synchronise(device)
     events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else []
-    switches, cpu, waited = _involuntary_switches(), time.process_time(), clock.waited()
+    switches, cpu, waited = involuntary_switches() or 0, time.process_time(), clock.waited()
     graphs, begin = graphs_compiled(), time.perf_counter()
     if events:
         events[0].record()
@@ -214,14 +214,10 @@ def _block(call: Callable[[], object], device: Any, calls: int, clock: OwnClock)
         seconds - waited,
         waited,
         time.process_time() - cpu,
-        _involuntary_switches() - switches,
+        (involuntary_switches() or 0) - switches,
         events[0].elapsed_time(events[1]) / 1e3 if events else None,
         graphs_compiled() - graphs,
     )
-
-
-def _involuntary_switches() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 class NotANumber(ValueError):

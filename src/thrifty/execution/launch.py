@@ -137,7 +137,10 @@ def _forwarding(process: BaseProcess) -> Iterator[None]:
             raise SystemExit(128 + number)
         received += 1
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, number if received < 3 else signal.SIGKILL)
+            if received < 3:
+                os.kill(process.pid, number)
+            else:
+                process.kill()
         if received == 1:
             sys.stderr.write("\nstopping at the next step; the weights will be kept (twice more kills)\n")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thrifty.measure.cpu_times import CpuTimes, own_seconds, parse_cpu_times, ticks_a_second
+from thrifty.measure.cpu_times import CpuTimes, involuntary_switches, own_seconds, parse_cpu_times, ticks_a_second
 from thrifty.measure.nvml import NvmlDevice, NvmlUnavailable
 from thrifty.measure.statistics import Interval, median_interval
 
@@ -159,7 +159,7 @@ class _Reading:
             parse_cpu_times(_read(_PROC / "stat"), _cores()),
             own_seconds() * ticks_a_second(),
             parse_waited(_read(_PROC / "pressure/cpu")),
-            _switches(),
+            involuntary_switches(),
             parse_counter(_read(_PROC / "vmstat"), "pswpin"),
             _throttle_count(),
             None if gpu is None else gpu.slowdowns(),
@@ -228,14 +228,6 @@ def _gpu(device: torch.device | None) -> NvmlDevice | None:
 def _cores() -> Collection[int]:
     """Those this process may use."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-
-
-def _switches() -> int | None:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def _throttle_count() -> int | None:

@@ -59,6 +59,15 @@ def own_seconds(tasks: Path = _TASKS) -> float:
     return ours + ticks / ticks_a_second()
 
 
+def involuntary_switches() -> int | None:
+    """Times the kernel took a core away from this process; None where it does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
 def ticks_a_second() -> int:
     """Of the kernel's accounting."""
     return os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100

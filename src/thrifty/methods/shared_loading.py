@@ -1,6 +1,6 @@
 """What fresh processes told of one run, for the other runs of its grid: models of one shape load alike, whatever their weights.
 
-A fresh interpreter's imports take longer than a small training. A grid makes a directory for this beside its runs; a run that
+A fresh interpreter's imports take longer than a small training. A grid makes a directory for this while it goes on; a run that
 stands alone finds none, and measures for itself.
 """
 
@@ -25,13 +25,14 @@ class SharedLoading:
     """The measurements of a run's kind.
 
     Args:
+        store: that the run is in.
         run: its directory.
         manifest: of its model.
         settings: what else decides: device, threads, number of processes.
     """
 
-    def __init__(self, run: Path, manifest: dict[str, Any], settings: dict[str, Any]) -> None:
-        self.run, self.directory = run, run.parent / SHARED
+    def __init__(self, store: Path, run: Path, manifest: dict[str, Any], settings: dict[str, Any]) -> None:
+        self.run, self.directory = run, store / SHARED / run.parent.name
         kind = json.dumps([{name: manifest[name] for name in _DECIDING}, settings], sort_keys=True)
         self.path = self.directory / f"loading-{hashlib.sha256(kind.encode()).hexdigest()}.json"
 

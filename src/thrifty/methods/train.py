@@ -292,7 +292,7 @@ class TrainMethod:
         engine = plain(self.config.engine)
         settings = {"device": device, "threads": threads, "processes": processes, "engine": engine}
         processes += self.engine.compiles  # the first fills the cache that the others find
-        shared = SharedLoading(self.path, safetensors.read_manifest(self.path), settings)
+        shared = SharedLoading(Path(self.config.store), self.path, safetensors.read_manifest(self.path), settings)
         known = shared.known()
         if known is not None:
             self._quality(model, trace)

@@ -25,8 +25,8 @@ class Fp16(Precision):
         """CPUs, which have no such arithmetic; and for now every device, for want of loss scaling."""
         if device_type == "cpu":
             return (
-                "precision=fp16: takes hundreds of times longer on a CPU (0.5 against 135 GFLOP/s measured on one); "
-                "use precision=bf16"
+                "precision=fp16: products are tens to hundreds of times slower than fp32 on CPUs without such arithmetic "
+                "(`thrifty doctor` measures both); use precision=bf16"
             )
         return "precision=fp16: loss scaling is not built yet, and without it small gradients become 0; use precision=bf16"
 

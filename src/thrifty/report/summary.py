@@ -87,7 +87,7 @@ def _condition_texts(conditions: dict[str, Any]) -> dict[str, str]:
         "not_steady": "prediction had not come to a steady pace when its warm-up ended; measure=full warms up longer",
         "recompiled": "torch.compile compiled again while prediction was timed: times are too long; samples.json shows which",
         "swapping": "memory was read back from swap: times are those of the disk; run less beside it",
-        "throttled": "the processor slowed itself down for heat: times are too long; cool it, or wait",
+        "throttled": "the processor or the GPU slowed itself down for heat: times are too long; cool it, or wait",
     }
 
 

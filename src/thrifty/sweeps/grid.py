@@ -78,7 +78,7 @@ def run_grid(arguments: Sequence[str], console: Console) -> GridResult:
     fork_server.warm_up(before=shared_modules(configs))
     name = f"{utc_stamp()}-grid"
     result = GridResult(Path(configs[0].store) / "sweeps" / name, [], len(grid))
-    with _shared(result.directory):
+    with _shared(Path(configs[0].store) / SHARED / name):
         for number, (overrides, config) in enumerate(zip(grid, configs, strict=True), 1):
             console.print(f"[bold]{number}/{len(grid)}[/]  {' '.join(overrides)}", highlight=False)
             outcome = run_experiment(config, overrides, result.directory, console, group=name)
@@ -91,9 +91,8 @@ def run_grid(arguments: Sequence[str], console: Console) -> GridResult:
 
 
 @contextlib.contextmanager
-def _shared(directory: Path) -> Iterator[None]:
-    """Room for what the runs of a grid may take from each other; nothing is left of it, nor of a grid that wrote no run."""
-    shared = directory / SHARED
+def _shared(shared: Path) -> Iterator[None]:
+    """Room for what the runs of a grid may take from each other; nothing is left of it."""
     made = [one for one in shared.parents if not one.exists()]
     with contextlib.suppress(OSError):  # a store that cannot be written is the first run's to tell
         shared.mkdir(parents=True, exist_ok=True)
