@@ -56,7 +56,7 @@ def ready_row(arms: int) -> list[str]:
     found = statistics.median(taken)
     return [
         "a worker ready, median: process, nano GPT, warm-up",
-        f"{1e3 * found:.0f} ms",
+        f"{1e3 * found:.1f} ms",
         f"{1e3 * READY_S:.0f} ms",
         met(found, READY_S),
     ]

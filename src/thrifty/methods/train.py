@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import tempfile
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +21,19 @@ from thrifty.config.schema import Config
 from thrifty.errors import BadConfiguration, BadData, Diverged
 from thrifty.events import Event, Preparing
 from thrifty.execution import compiler
-from thrifty.execution.lean import LeanFailed, LeanMeasurement, LeanProcess, LeanTask, measure_in_turn
 from thrifty.formats import safetensors
 from thrifty.measure.energy import EnergyMeter, energy_entry
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
 from thrifty.measure.statistics import Interval
 from thrifty.methods.arithmetic import quality_metrics, size_metrics, training_metrics
 from thrifty.methods.evaluate import predictor, scores_of
+from thrifty.methods.fresh_loading import FreshLoading
 from thrifty.methods.inference import inference_metrics
-from thrifty.methods.loading import compile_metrics, loading_metrics, not_loaded
 from thrifty.methods.model import build_model, load_trained, manifest_of, same_architecture
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Limits, Trace, TrainingMonitor, lightning_trainer
 from thrifty.methods.profiling import profile_run
 from thrifty.methods.sampler import BatchSampler, Calls
-from thrifty.methods.shared_loading import SharedLoading
 from thrifty.metrics import measured, missing
 from thrifty.record import to_json
 from thrifty.stop import StopRequest, status_of
@@ -120,7 +116,10 @@ class TrainMethod:
         if trace.stopped:
             self._untouched()
             return status_of(trace.stopped), f"{trace.stopped} at step {trace.steps} of {self.steps}"
-        self._quality_and_loading(model, trace)
+        # Its imports go on while the test split is evaluated.
+        with FreshLoading(self.config, self.record["config_hash"], self.path, self.device, self.engine) as loading:
+            self._quality(model, trace)
+            self._keep_loading(loading)
         if self.config.measure.seconds:
             self._speed(trace)
         if self.config.profile:  # last: it slows what it watches, and trains on
@@ -282,45 +281,14 @@ class TrainMethod:
         metrics["quality/gap"] = measured(train[data.deciding].value - validation)
         self._write_samples()
 
-    def _quality_and_loading(self, model: nn.Module, trace: Trace) -> None:
-        processes, threads, device = self.config.measure.processes, torch.get_num_threads(), str(self.device)
-        if not processes:
-            self._quality(model, trace)
-            if self.config.measure.seconds:
-                self.record["metrics"] |= not_loaded("measure.processes=0: no fresh process was asked for")
-            return
-        engine = plain(self.config.engine)
-        settings = {"device": device, "threads": threads, "processes": processes, "engine": engine}
-        processes += self.engine.compiles  # the first fills the cache that the others find
-        shared = SharedLoading(Path(self.config.store), self.path, safetensors.read_manifest(self.path), settings)
-        known = shared.known()
-        if known is not None:
-            self._quality(model, trace)
-            run, measurements = known
-            self.record["data"]["about"].append(f"loading and memory were measured on a model of the same shape, in {run}")
-            self._keep_loading(measurements)
-            return
-        with (
-            tempfile.TemporaryDirectory(prefix="thrifty-", ignore_cleanup_errors=True) as cache,
-            LeanProcess(environment=self.engine.kept_in(cache)) as lean,  # its imports go on while the test split is evaluated
-        ):
-            self._quality(model, trace)
+    def _keep_loading(self, loading: FreshLoading) -> None:
+        if loading.takes_time:
             and_compiles = " and compiles" if self.engine.compiles else ""
             self.emit(Preparing(f"measuring a fresh process that loads{and_compiles} the model"))
-            task = LeanTask(str(self.path), 1, device, threads, self.record["config_hash"], engine)
-            found = measure_in_turn(lean, task, processes)
-        good = [one for one in found if isinstance(one, LeanMeasurement)]
-        if len(good) == processes:
-            shared.keep(good)
-        self._keep_loading(found)
-
-    def _keep_loading(self, found: Sequence[LeanMeasurement | LeanFailed]) -> None:
-        warm = found
-        if self.engine.compiles:
-            cold, warm = found[0], found[1:] or found[:1]  # one that failed was the last
-            self.record["metrics"] |= compile_metrics(cold, warm)
-        self.record["metrics"] |= loading_metrics(warm)
-        self._samples["infer/lean"] = [asdict(one) for one in found]
+        found = loading.measure()
+        self.record["metrics"] |= found.metrics
+        self.record["data"]["about"] += found.about
+        self._samples |= found.samples
         self._write_samples()
 
     def _speed(self, trace: Trace) -> None:
