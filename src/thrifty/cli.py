@@ -233,7 +233,10 @@ def _parser() -> argparse.ArgumentParser:
         "--metric", action="append", metavar="NAME", help="a metric to compare; may be given again (quality, latency, size)"
     )
     one.add_argument(
-        "--pairs", type=int, metavar="N", help="so many pairs of processes a metric, however narrow the interval (8)"
+        "--pairs",
+        type=int,
+        metavar="N",
+        help="so many pairs of processes a metric, however narrow the interval; else 6 and, in a few seconds, more",
     )
     one.add_argument(
         "--budget",

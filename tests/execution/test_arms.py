@@ -21,7 +21,7 @@ from thrifty.instrument.pairs import PairFailed, Plan, measure
 LINUX = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux tells of processes through /proc and ends them with their parent"
 )
-QUICK = Plan(pairs=2, most_pairs=2, blocks=3, pair_s=0.0)
+QUICK = Plan(most_pairs=2, blocks=3, pair_s=0.0)
 
 
 def spec(name: str, **options: Any) -> ArmSpec:
@@ -109,7 +109,7 @@ def test_a_block_in_which_something_was_compiled_says_so() -> None:
 
 
 def test_a_pair_with_such_a_block_is_flagged() -> None:
-    longer = Plan(pairs=2, most_pairs=2, blocks=3, pair_s=1.5)
+    longer = Plan(most_pairs=2, blocks=3, pair_s=1.5)
     assert measure(spec("recompiles_later"), spec("well_behaved"), longer).recompiled
     assert not measure(spec("well_behaved"), spec("well_behaved"), QUICK).recompiled
 
@@ -223,6 +223,16 @@ def test_a_slowdown_is_as_large_as_it_says() -> None:
         assert arm_worker.slowed(call, 0.0)() == "result"
         assert now[0] == pytest.approx(2.25, abs=0.01)
     assert arm_worker.slowed(call, None) is call
+
+
+@LINUX
+def test_every_thread_of_an_arm_is_held_to_its_cores_once_it_is_built() -> None:
+    """Threads of libraries are made in the first call, when the arm may still run on every core."""
+    core = min(os.sched_getaffinity(0))
+    with Arm(ArmSpec("faulty_workloads:well_behaved", threads=2, cores=(core,))) as arm:
+        assert arm.ready().settings["cores"] == [core]
+        tasks = [int(one.name) for one in Path(f"/proc/{arm.process.pid}/task").iterdir()]
+        assert all(os.sched_getaffinity(task) == {core} for task in tasks)
 
 
 def test_where_there_are_no_fork_servers_arms_are_spawned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def test_what_the_system_does_not_tell_does_not_go_on_for_ever(monkeypatch: pyte
 
 def test_pairs_asked_for_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = made_up(monkeypatch, {"first": MEASUREMENT, "second": MEASUREMENT})
-    pairs(Plan(pairs=3, most_pairs=3, half_width=0.0)).found("infer/load_s")
+    pairs(Plan(most_pairs=3, half_width=0.0)).found("infer/load_s")
     assert len(asked) == 6
 
 

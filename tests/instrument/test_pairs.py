@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
-from thrifty.instrument.pairs import judged
-from thrifty.measure.comparison import Pair
+from thrifty.instrument.pairs import Plan, judged
+from thrifty.measure.comparison import Comparison, Pair
 from thrifty.measure.conditions import Conditions
+from thrifty.measure.statistics import Interval
 
 TWENTY_PERCENT = [Pair([1.0], [1.2 + 0.001 * number], [False]) for number in range(8)]
 
@@ -34,3 +36,22 @@ def test_claims_are_held_to_the_conditions(told: dict[str, Any], every_core: boo
 
 def test_where_nothing_is_told_nothing_is_withheld() -> None:
     assert judged(TWENTY_PERCENT, 0.0, None, every_core=True).differs
+
+
+def compared(half_width: float, pairs: int) -> Comparison:
+    return Comparison(Interval(1.0, math.exp(-half_width), math.exp(half_width), pairs), True, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("half_width", "pairs", "spent_s", "enough"),
+    [
+        (0.001, 5, 100.0, False),  # fewer than six say nothing of their own scatter
+        (0.009, 6, 1.0, True),
+        (0.02, 6, 1.0, False),
+        (0.02, 6, 3.4, True),  # another pair would end after the time
+    ],
+)
+def test_pairs_go_on_while_the_interval_is_wide_and_there_is_time(
+    half_width: float, pairs: int, spent_s: float, enough: bool
+) -> None:
+    assert Plan().suffices(compared(half_width, pairs), spent_s, pair_s=0.3) == enough

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
+from thrifty.execution import affinity
 from thrifty.execution.death import end_with_parent, first_line, out_of_memory
 from thrifty.measure.cpu_times import involuntary_switches
 from thrifty.measure.own_clock import OwnClock
@@ -40,6 +41,8 @@ class ArmSpec:
     threads: int = 1
     cores: tuple[int, ...] | None = None
     """Cores it may run on; None leaves that to the system."""
+    building: tuple[int, ...] | None = None
+    """Cores it may build on, up to and with the first call; None leaves that to the system."""
     slowdown: float | None = None
     """Share by which every call is made to take longer, by waiting busily: 0.03 for 3 %. To try the instrument on itself;
     0 has the cost of doing so, and no more."""
@@ -132,18 +135,22 @@ def _serve(connection: Connection, spec: ArmSpec) -> None:
     from thrifty.measure.device import synchronise
 
     torch.set_num_threads(spec.threads)
+    as_given = affinity.cores()
+    affinity.hold_thread(spec.building)
     module, function = spec.entry.split(":")
     begin = time.perf_counter()
     workload = getattr(importlib.import_module(module), function)(**spec.options)
     synchronise(workload.device)
-    if spec.cores is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, spec.cores)  # now: two arms that share a core may be built on two
     built = time.perf_counter()
     output = workload.call()
     synchronise(workload.device)
     first = time.perf_counter() - built
     _hold_to_numbers(output)
     del output
+    # Not before: two arms that share a core are built on two, and what compiles does so in its first call. OpenMP binds its main
+    # thread where it is loaded, so that both arms' would share a core even where each may have all.
+    affinity.hold_thread(as_given)
+    affinity.hold_process(spec.cores)
     call, clock = slowed(workload.call, spec.slowdown), OwnClock()
     call_s = _warm_up(call, lambda: synchronise(workload.device))
     before = _settings()
@@ -242,7 +249,7 @@ def _settings() -> dict[str, Any]:
     return {
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
-        "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "cores": affinity.cores(),
         "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),

@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any
 
-from thrifty.execution import fork_server
+from thrifty.execution import affinity, fork_server
 from thrifty.execution.arm_worker import ArmSpec, Block, Failed, Ready, serve
 from thrifty.execution.death import cause_of_death, kernel_kills
 
@@ -37,7 +37,8 @@ class Arm:
         context = fork_server.context(preload)
         self.connection: Connection
         self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=serve, args=(theirs, replace(spec)), daemon=False)
+        given = replace(spec, building=spec.building or tuple(affinity.cores() or ()) or None)
+        self.process: BaseProcess = context.Process(target=serve, args=(theirs, given), daemon=False)
         with theirs, contextlib.nullcontext() if fork_server.fits() else fork_server.interrupts_held():
             try:
                 self.process.start()

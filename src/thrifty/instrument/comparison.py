@@ -194,7 +194,7 @@ def exact(name: str, runs: tuple[Run, Run]) -> Finding:
 def with_budget(plan: Plan, pairs: int | None, seconds: float | None) -> Plan:
     """The plan as the command line changes it: so many pairs exactly, or as many as fit a time."""
     if pairs is not None:
-        return replace(plan, pairs=pairs, most_pairs=pairs, half_width=0.0)
+        return replace(plan, most_pairs=pairs, half_width=0.0, seconds=math.inf)
     if seconds is not None:
         return replace(plan, seconds=seconds)
     return plan

@@ -29,7 +29,7 @@ def measure_floor(comparisons: int = 4, plan: Plan | None = None) -> Interval:
     """
     from scipy import stats
 
-    plan = plan or Plan(pairs=6, most_pairs=6, half_width=0.0)
+    plan = plan or Plan(most_pairs=6, half_width=0.0)
     fork_server.wait_until_ready(fork_server.ARMS)
     found = []
     for number in range(comparisons):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from thrifty.execution import fork_server
 from thrifty.execution.arm_worker import ArmSpec, Ready
@@ -25,11 +25,10 @@ class Plan:
 
     half_width: float = 0.01
     """Share at which the interval is narrow enough to stop: a 3 % difference is then found as a rule. 0 never is."""
-    pairs: int = 8
-    """Made unless the interval is narrow before, however long they take."""
     seconds: float = 3.5
-    """While these are not spent, more pairs are made for an interval that is still wide."""
+    """While these are not spent, more pairs than the least are made for an interval that is still wide."""
     most_pairs: int = 10_000
+    """More are not made."""
     block_s: float = 1e-3
     """Length of a block: at least one call. Long against the clock, short against the machine's moods."""
     blocks: int = 12
@@ -39,10 +38,9 @@ class Plan:
 
     def suffices(self, comparison: Comparison, spent_s: float, pair_s: float) -> bool:
         """Whether to stop, another pair taking `pair_s` again."""
-        pairs = comparison.ratio.n
-        if pairs < LEAST_PAIRS:
+        if comparison.ratio.n < LEAST_PAIRS:
             return False
-        return comparison.half_width <= self.half_width or (pairs >= self.pairs and spent_s + pair_s > self.seconds)
+        return comparison.half_width <= self.half_width or spent_s + pair_s > self.seconds
 
 
 @dataclass
@@ -137,7 +135,7 @@ def _pair(first: ArmSpec, second: ArmSpec, plan: Plan, order: random.Random, fou
     specs, arms, place = (first, second), {}, 0
     try:
         for place in order.sample((0, 1), 2):
-            arms[place] = Arm(replace(specs[place]), preload)
+            arms[place] = Arm(specs[place], preload)
         ready = []
         for place in (0, 1):
             ready.append(arms[place].ready())
