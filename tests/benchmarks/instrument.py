@@ -45,6 +45,7 @@ MODELS = {
 READY = """
 import statistics, sys, time
 from dataclasses import replace
+from thrifty.execution import fork_server
 from thrifty.execution.arms import Arm
 from thrifty.execution.cores import freest_cores
 from thrifty.instrument.reference import REFERENCE
