@@ -81,7 +81,10 @@ def get_ready(metrics: Sequence[str], runs: tuple[Run, Run]) -> str | None:
     if any(one.threads > 1 for one in runs):
         os.environ.setdefault("OMP_PROC_BIND", "true")  # each thread keeps its core: less wandering, less scatter
     preload = fork_server.RUNS if _TRAINING in map(entry_of, metrics) else fork_server.ARMS
-    fork_server.warm_up(preload, _engine_imports(runs) if _PREDICTION in map(entry_of, metrics) else ())
+    imports = _engine_imports(runs) if _PREDICTION in map(entry_of, metrics) else []
+    if imports:  # for arms that are spawned too: nothing is to be compiled beside an arm's first thread
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    fork_server.warm_up(preload, imports)
     return preload
 
 
