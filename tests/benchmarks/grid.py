@@ -6,7 +6,6 @@ import argparse
 import itertools
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import _report
-from whole_run import environment
+from _commands import RUN, output_of
 
 MOST_SECONDS = 1.2
 """A run, after the first."""
@@ -30,12 +29,7 @@ CASES = {
 def grid(runs: int, added: list[str], folder: str) -> list[dict[str, Any]]:
     """Records of a grid over seeds of the smallest tabular model, 50 steps each."""
     typed = ["-m", "task=tabular", "model=nano", "budget.steps=50", f"seed=range(0,{runs})", *added]
-    done = subprocess.run(
-        [sys.executable, str(_report.ROOT / "run.py"), *typed],
-        cwd=folder, env=environment(folder), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-    )  # fmt: skip
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(typed)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    output_of([*RUN, *typed], folder)
     (sweep,) = (Path(folder) / "results/sweeps").iterdir()
     return [json.loads((run / "result.json").read_text(encoding="utf-8")) for run in sorted(sweep.iterdir())]
 

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import _report
+from _commands import RUN, THRIFTY
 
 MOST_SECONDS = 0.8
 HEAVY = ("torch", "pytorch_lightning", "lightning", "wandb", "optuna", "pandas", "sklearn", "scipy", "numpy")
-RUN = (str(_report.ROOT / "run.py"),)
-THRIFTY = ("-m", "thrifty")
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,29 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import _report
+from _commands import RUN, output_of
 
 CORES = 2
 MOST_SECONDS = {"": 90, "model=large optimizer=adam": 240, "task=tabular": 90}
 """What may be added to `python run.py`, and the longest it may then take."""
 
 
-def environment(home: str) -> dict[str, str]:
-    """Nothing of the user's own may change what runs."""
-    ours = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "THRIFTY", "HYDRA", "XDG"))}
-    return {**ours, "HOME": home}
-
-
 def timed(overrides: list[str], folder: str) -> tuple[float, dict[str, Any]]:
     """Wall seconds of a run as a process, and its record."""
     store = Path(folder) / "store"
-    command = [sys.executable, str(_report.ROOT / "run.py"), *overrides, f"store={store}"]
     begin = time.perf_counter()
-    done = subprocess.run(
-        command, cwd=folder, env=environment(folder), stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
+    output_of([*RUN, *overrides, f"store={store}"], folder)
     seconds = time.perf_counter() - begin
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     (run,) = (store / "runs").iterdir()
     return seconds, json.loads((run / "result.json").read_text(encoding="utf-8"))
 

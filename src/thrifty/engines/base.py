@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ class Engine(ABC):
     """Whether a first prediction compiles, and a later process finds what was compiled on the disk."""
     preload: str | None = None
     """Module that a fork server imports, so that processes it makes need not wait for the engine's own imports."""
+    in_arms: Mapping[str, str] = MappingProxyType({})
+    """Environment variables of processes that are measured, unless the user has set them."""
 
     @abstractmethod
     def unsupported(self, device_type: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections.abc import Callable
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING
 
 from thrifty.config.choices import engines
@@ -22,6 +22,8 @@ class Compile(Engine):
     name = "compile"
     compiles = True
     preload = "thrifty.engines.compile_preload"
+    in_arms = MappingProxyType({"TORCHINDUCTOR_COMPILE_THREADS": "1"})
+    """Nothing is compiled beside the first thread, and no pool of processes started."""
 
     def __init__(self, mode: str) -> None:
         self.mode = mode

@@ -5,10 +5,6 @@ It computes nothing, starts no thread and touches no device: forked processes co
 
 import contextlib
 import importlib
-import os
-
-# Before inductor is imported: in an arm nothing is to be compiled beside the first thread, and no pool of processes started.
-os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 _MODULES = (
     "torch._dynamo",

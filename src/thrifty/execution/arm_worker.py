@@ -244,7 +244,7 @@ def _settings() -> dict[str, Any]:
     """What decides how fast torch computes, as it is in force."""
     import torch
 
-    from thrifty.execution import compiler, libraries
+    from thrifty.execution import inductor, libraries
 
     return {
         "threads": torch.get_num_threads(),
@@ -257,7 +257,7 @@ def _settings() -> dict[str, Any]:
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "garbage_collection": "off while a block is timed",
         **libraries.in_force(),
-        **compiler.in_force(),
+        **inductor.in_force(),
     }
 
 

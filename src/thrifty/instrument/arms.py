@@ -11,6 +11,7 @@ from typing import Any
 
 from thrifty.config import registry
 from thrifty.config.choice import choice_of
+from thrifty.engines.base import Engine
 from thrifty.errors import BadConfiguration
 from thrifty.execution import fork_server
 from thrifty.execution.arm_worker import ArmSpec
@@ -81,18 +82,17 @@ def get_ready(metrics: Sequence[str], runs: tuple[Run, Run]) -> str | None:
     if any(one.threads > 1 for one in runs):
         os.environ.setdefault("OMP_PROC_BIND", "true")  # each thread keeps its core: less wandering, less scatter
     preload = fork_server.RUNS if _TRAINING in map(entry_of, metrics) else fork_server.ARMS
-    imports = _engine_imports(runs) if _PREDICTION in map(entry_of, metrics) else []
-    if imports:  # for arms that are spawned too: nothing is to be compiled beside an arm's first thread
-        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
-    fork_server.warm_up(preload, imports)
+    engines = _engines(runs) if _PREDICTION in map(entry_of, metrics) else []
+    for one in engines:
+        for name, value in one.in_arms.items():
+            os.environ.setdefault(name, value)
+    fork_server.warm_up(preload, list(dict.fromkeys(one.preload for one in engines if one.preload is not None)))
     return preload
 
 
-def _engine_imports(runs: tuple[Run, Run]) -> list[str]:
-    """Modules that the runs' engines need, for the fork server to hold."""
+def _engines(runs: tuple[Run, Run]) -> list[Engine]:
     configs = [choice_of("engine", one.engine) for one in runs]
-    modules = (registry.load("engine", one.name)(one).preload for one in configs)
-    return list(dict.fromkeys(one for one in modules if one is not None))
+    return [registry.load("engine", one.name)(one) for one in configs]
 
 
 def specs_of(metric: str, runs: tuple[Run, Run]) -> tuple[ArmSpec, ArmSpec]:

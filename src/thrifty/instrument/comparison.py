@@ -10,11 +10,12 @@ from typing import Any
 from thrifty.errors import BadConfiguration
 from thrifty.execution import fork_server
 from thrifty.instrument.arms import Run, entry_of, get_ready, is_by_call, specs_of
-from thrifty.instrument.lean_pairs import LEAN, LeanPairs, Untold
+from thrifty.instrument.lean_pairs import LeanPairs, Untold
 from thrifty.instrument.pairs import Measured, PairFailed, Plan, measure
 from thrifty.instrument.quality import paired
 from thrifty.measure.comparison import Pair, bootstrap
 from thrifty.measure.statistics import Interval
+from thrifty.methods.loading import LEAN
 from thrifty.metrics import metric
 
 _EXACT = ("size/", "infer/flops_per_sample", "train/flops")

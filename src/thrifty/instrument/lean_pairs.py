@@ -14,8 +14,6 @@ from thrifty.measure.comparison import Pair, compare
 from thrifty.measure.conditions import Watch
 from thrifty.methods.loading import LEAN
 
-__all__ = ["LEAN", "LeanPairs", "Untold"]
-
 
 class Untold(Exception):
     """A metric that this system does not tell of such a process."""
@@ -42,6 +40,7 @@ class LeanPairs:
         ]
         self.metrics, self.plan, self.noise_floor, self.tell = metrics, plan, noise_floor, tell
         self._measured: dict[str, Measured] = {}
+        self._failed: PairFailed | None = None
 
     def found(self, metric: str) -> Measured:
         """What all pairs gave for a metric.
@@ -50,8 +49,14 @@ class LeanPairs:
             PairFailed: a process could not do it.
             Untold: the system does not tell.
         """
+        if self._failed is not None:
+            raise self._failed
         if not self._measured:
-            self._measure()
+            try:
+                self._measure()
+            except PairFailed as failed:
+                self._failed = failed
+                raise
         found = self._measured[metric]
         if not found.pairs:
             raise Untold("the system does not tell")

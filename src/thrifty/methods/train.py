@@ -20,7 +20,7 @@ from thrifty.config.compose import plain
 from thrifty.config.schema import Config
 from thrifty.errors import BadConfiguration, BadData, Diverged
 from thrifty.events import Event, Preparing
-from thrifty.execution import compiler
+from thrifty.execution import inductor
 from thrifty.formats import safetensors
 from thrifty.measure.energy import EnergyMeter, energy_entry
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
@@ -299,7 +299,7 @@ class TrainMethod:
             self.path, self.device, size, measure.batch_sizes, measure.seconds, examples, trace.seconds, self.engine
         )
         if self.engine.compiles:
-            self.record["environment"] |= compiler.in_force()
+            self.record["environment"] |= inductor.in_force()
         self.record["metrics"] |= found
         self.record["flags"] += flags
         self._samples |= samples
