@@ -36,16 +36,23 @@ def test_waiting_for_a_core_is_not() -> None:
         neighbour.stdout.readline()
         os.sched_setaffinity(0, {core})
         try:
-            clock = OwnClock()
-            wall, own, computed = time.perf_counter(), clock(), time.thread_time()
-            while time.thread_time() - computed < 0.2:
-                pass
-            wall, own, computed = time.perf_counter() - wall, clock() - own, time.thread_time() - computed
+            tries = [_computing(0.2) for _ in range(5)]
         finally:
             os.sched_setaffinity(0, before)
             neighbour.kill()
+    # A hypervisor may take the core from both, which no clock of ours tells of: it only ever adds.
+    wall, own, computed = min(tries, key=lambda one: one[1] - one[2])
     assert wall > 1.3 * computed, "the neighbour took a good part of the core"
     assert own == pytest.approx(computed, rel=0.05)
+
+
+def _computing(seconds: float) -> tuple[float, float, float]:
+    """Compute for so long by the thread's own count; returns what passed by the wall, by our clock and by that count."""
+    clock = OwnClock()
+    wall, own, computed = time.perf_counter(), clock(), time.thread_time()
+    while time.thread_time() - computed < seconds:
+        pass
+    return time.perf_counter() - wall, clock() - own, time.thread_time() - computed
 
 
 def test_where_nothing_is_told_it_is_the_ordinary_clock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,13 +191,14 @@ def test_intervals_of_losses_do_not_reach_below_zero(prepare: Callable[..., Text
 def test_bits_per_byte_by_hand(prepare: Callable[..., TextData]) -> None:
     # Probability 1/2 for the right byte in one window, 1/8 in the other: 1 and 3 bits, 2 on the mean.
     data = prepare(context=2)
+    # Bytes 0 to 7 are equally likely in the one, 3 and 4 in the other, and all else impossible: nothing is rounded but the logarithm.
     targets = torch.tensor([[3, 4], [5, 6]])
-    right = torch.tensor([1 / 2, 1 / 8])[:, None, None].expand(2, 2, 1)
-    chances = ((1 - right) / 255).expand(2, 2, 256).scatter(-1, targets[..., None], right)
-    scores = data.scores(chances.log(), targets)
+    logits = torch.full((2, 2, 256), -math.inf)
+    logits[0, :, 3:5] = logits[1, :, :8] = 0
+    scores = data.scores(logits, targets)
     assert scores["loss"].tolist() == pytest.approx([math.log(2), math.log(8)])
     assert data.summarise({"loss": scores["loss"].numpy()})["bits_per_byte"].value == pytest.approx(2)
-    assert data.loss(chances.log(), targets).item() == pytest.approx(math.log(4))
+    assert data.loss(logits, targets).item() == pytest.approx(math.log(4))
 
 
 def test_loss_is_computed_in_single_precision_and_smoothed(prepare: Callable[..., TextData]) -> None:

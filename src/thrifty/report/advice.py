@@ -52,6 +52,8 @@ def _after_success(record: dict[str, Any]) -> Iterator[Advice]:
     larger = _size(record, 1)
     if larger and not cut_short:
         yield _again(record, "does a larger model pay for what it costs?", f"model={larger}")
+    seed = record["config"]["seed"] + 1
+    yield _again(record, "the same with other random numbers: how much of the result is luck", f"seed={seed}")
 
 
 def _after_the_budget(record: dict[str, Any]) -> Iterator[Advice]:
