@@ -15,8 +15,16 @@ from typing import Any
 
 import pytest
 
+from thrifty.config.compose import compose
+from thrifty.execution.worker import Job
+
 QUIET = ("logger=none", "measure=none")
 """What a run needs not do where it is not the thing tested."""
+
+
+def job_of(overrides: list[str], parent: str) -> Job:
+    """What a worker is given for these overrides, its run's directory to be made in `parent`."""
+    return Job(compose(overrides), overrides, parent, os.devnull, "token")
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import QUIET, Cli, FinishedRun
+from conftest import QUIET, Cli, FinishedRun, job_of
 from thrifty.cli import run_command, thrifty_command
 from thrifty.errors import BadConfiguration, BadData, ThriftyError, Unsupported
-from thrifty.execution.worker import Job, _run
+from thrifty.execution.worker import _run
 from thrifty.record import config_hash
 from thrifty.stop import StopRequest
 
@@ -34,10 +34,9 @@ def in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def refused_in_worker(*overrides: str) -> ThriftyError:
     """The error of the gates that a worker holds a run to, in this process; nothing may be left in the store."""
-    job = Job([*overrides, *QUIET], str(Path("results/runs")), os.devnull, "token")
     before = sorted(Path().rglob("*"))
     with pytest.raises(ThriftyError) as caught:
-        _run(job, lambda event: None, lambda: None, StopRequest())
+        _run(job_of([*overrides, *QUIET], "results/runs"), lambda event: None, lambda: None, StopRequest())
     assert sorted(Path().rglob("*")) == before
     assert "\n" not in str(caught.value)
     return caught.value
@@ -147,7 +146,7 @@ def test_a_device_that_is_not_here_is_unsupported() -> None:
 
 def test_a_store_that_is_a_file_is_refused() -> None:
     Path("taken").write_text("mine")
-    job = Job([*BUILT_IN, *QUIET, "store=taken"], "taken/runs", os.devnull, "token")
+    job = job_of([*BUILT_IN, *QUIET, "store=taken"], "taken/runs")
     with pytest.raises(BadData, match=r"store=taken/runs: cannot be written.*another store=DIR"):
         _run(job, lambda event: None, lambda: None, StopRequest())
     assert Path("taken").read_text() == "mine"
@@ -297,7 +296,7 @@ def test_a_read_only_store_is_refused_for_writing_and_read(
     run = text_run.copied_to(read_only)
     _edit(run / "result.json", _set("status", "running"))
     _close(read_only)
-    job = Job([*BUILT_IN, *QUIET, f"store={read_only}"], str(read_only / "runs"), os.devnull, "token")
+    job = job_of([*BUILT_IN, *QUIET, f"store={read_only}"], str(read_only / "runs"))
     with pytest.raises(BadData, match=r"cannot be written|MiB free"):
         _run(job, lambda event: None, lambda: None, StopRequest())
     thrifty_command(["list", "--json", "--store", str(read_only)])

@@ -11,7 +11,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@lru_cache(maxsize=1)
+@cache
 def _cpu() -> dict[str, Any]:
     """Name, and those instruction sets that decide how fast which precision is."""
     telling = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm")
@@ -108,6 +108,7 @@ def _memory_mib() -> int | None:
         return None
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -115,7 +116,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-@lru_cache(maxsize=1)
+@cache
 def _source() -> dict[str, Any]:
     """Commit of the source tree we run from; None from a wheel."""
     root = Path(__file__).resolve().parents[2]

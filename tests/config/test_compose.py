@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from thrifty.config.compose import compose, plain
 from thrifty.config.paths import conf_directory
@@ -32,6 +34,8 @@ def test_every_file_composes_to_its_own_schema(file: Path) -> None:
     assert type(node) is CHOICES[group][name].schema
     assert node.name == name
     assert "???" not in str(plain(config))
+    # The hash that finds a configuration again is made of this: to the letter, 10.0 is not 10.
+    assert json.dumps(plain(config)) == json.dumps(OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True))
 
 
 @pytest.mark.parametrize("file", [*FILES, conf_directory() / "config.yaml"], ids=lambda file: f"{file.parent.name}-{file.stem}")

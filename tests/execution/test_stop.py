@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import QUIET
+from conftest import QUIET, job_of
 from thrifty.config.compose import compose, plain
 from thrifty.events import Event, Preparing, Started
-from thrifty.execution.worker import Job, _run
+from thrifty.execution.worker import _run
 from thrifty.methods.train import TrainMethod
 from thrifty.record import new_record
 from thrifty.stop import Stopped, StopRequest
@@ -71,7 +71,7 @@ def test_a_stop_while_the_data_is_read_leaves_nothing(stop: StopRequest, store: 
             send(signal.SIGTERM)
 
     with pytest.raises(Stopped, match="terminated"):
-        _run(Job(["task=tabular", *QUIET], str(store / "runs"), os.devnull, "token"), emit, lambda: None, stop)
+        _run(job_of(["task=tabular", *QUIET], str(store / "runs")), emit, lambda: None, stop)
     assert not store.exists()
 
 
@@ -106,6 +106,6 @@ def test_nothing_is_measured_before_the_sinks_have_heard_of_the_run(
     happened: list[object] = []
     monkeypatch.setattr("thrifty.execution.worker._redirect", lambda *_: None)
     monkeypatch.setattr(TrainMethod, "run", lambda *_: happened.append("run") or ("ok", None))
-    job = Job(["task=tabular", *QUIET], str(store / "runs"), os.devnull, "token")
+    job = job_of(["task=tabular", *QUIET], str(store / "runs"))
     _run(job, lambda event: happened.append(type(event)), lambda: happened.append("heard"), stop)
     assert happened[happened.index(Started) :][:3] == [Started, "heard", "run"]

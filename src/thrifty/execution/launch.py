@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thrifty.config.compose import plain
 from thrifty.config.schema import Config
@@ -24,6 +24,9 @@ from thrifty.execution import fork_server
 from thrifty.execution.death import cause_of_death, kernel_kills
 from thrifty.record import new_record
 from thrifty.store import LOCK, RunDirectory
+
+if TYPE_CHECKING:
+    from thrifty.execution.worker import Job
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[
     """Run one experiment in a worker of its own; blocks until it has ended.
 
     Args:
-        config: what `overrides` compose to; the worker composes them again for itself.
+        config: what `overrides` compose to.
         parent: directory the run's own is made in.
         handle: receives every event of the run, in order.
     """
@@ -50,7 +53,7 @@ def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[
 
     descriptor, log = tempfile.mkstemp(prefix="thrifty-", suffix=".log")
     os.close(descriptor)
-    job = Job(overrides, str(parent), log, secrets.token_hex(8))
+    job = Job(config, overrides, str(parent), log, secrets.token_hex(8))
     kills_before = kernel_kills()
     context = fork_server.context()
     ours, theirs = context.Pipe()
@@ -72,7 +75,7 @@ def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[
             else:
                 code = OutOfMemory.exit_code
                 status, reason = cause_of_death(process.exitcode or 0, kernel_kills() > kills_before, "the worker", "run.log")
-            finished = _bury(status, reason, code, started, job, config)
+            finished = _bury(status, reason, code, started, job)
             handle(finished)
             return Outcome(code, Path(finished.path), finished.record, None)
     finally:
@@ -152,10 +155,10 @@ def _forwarding(process: BaseProcess) -> Iterator[None]:
             signal.signal(one, handler)
 
 
-def _bury(status: str, reason: str, code: int, started: Started | None, job: Any, config: Config) -> Finished:
+def _bury(status: str, reason: str, code: int, started: Started | None, job: Job) -> Finished:
     """The record of a worker that could not write it."""
     if started is None:
-        directory = RunDirectory.claim(Path(job.parent), new_record(plain(config), job.overrides, job.attempt))
+        directory = RunDirectory.claim(Path(job.parent), new_record(plain(job.config), job.overrides, job.attempt))
         with contextlib.suppress(OSError):
             (directory.path / "run.log").write_bytes(Path(job.log).read_bytes())
     else:

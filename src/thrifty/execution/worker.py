@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thrifty.config import registry
-from thrifty.config.compose import compose, plain
+from thrifty.config.compose import plain
 from thrifty.config.overrides import parse
+from thrifty.config.schema import Config
 from thrifty.errors import BadData, Diverged, OutOfMemory, ThriftyError
 from thrifty.events import Event, Finished, Refused, Started
 from thrifty.execution import libraries
@@ -35,8 +36,10 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is given: names and paths, never objects with code in them."""
+    """What a worker is given: values, names and paths, never objects with code in them."""
 
+    config: Config
+    """What the overrides compose to: composing takes as long as training a small model."""
     overrides: list[str]
     parent: str
     """Directory the run's own is made in."""
@@ -90,7 +93,7 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
     from thrifty.execution.device import choose_device, describe_device
 
     with stop.prompt():
-        config = compose(job.overrides)
+        config = job.config
         threads = config.threads or usable_cores()
         torch.set_num_threads(threads)
         device = choose_device(config)

@@ -20,7 +20,8 @@ from thrifty.metrics import measured, missing
 
 NEEDED_SAMPLES = {90: 64, 99: 662}
 """The fewest of which, in 99 of 100 tries, at least two lie above the percentile: one is no percentile but the extreme."""
-MOST_SAMPLES = 5000
+SAMPLES_A_SECOND = 64
+"""The most of which a second of the time allowed is used for: calls so short that more would fit are measured in less time."""
 _LOOK_EVERY = 64
 """Samples between looks at whether they suffice: a look costs as much as many a call."""
 _LEAST_SECONDS = 0.1
@@ -33,6 +34,8 @@ _WINDOWS = 8
 """Of the longest warm-up."""
 _WINDOW_CALLS, _WINDOW_SECONDS = 32, 0.02
 """Of a window of short calls, which need not fill its share of the warm-up."""
+_MOST_WINDOW_CALLS = 5000
+"""However short they are: no clock need move for a window to end."""
 _CLOCK_READINGS = 10_000
 """That a sample is as long as: two of them are below a thousandth of it, and so is the loop around the calls."""
 _READINGS = 1000
@@ -107,10 +110,11 @@ def time_calls(
         steady, shortest = warm_up(call, device, seconds / 4, least)
         calls = max(1, math.ceil(_CLOCK_READINGS * clock_seconds() / shortest)) if shortest > 0 else 1
         first_look = needed if percentiles and calls == 1 else _LOOK_EVERY
+        most = max(first_look, SAMPLES_A_SECOND * seconds)
         before, begin = graphs_compiled(), time.perf_counter()
 
         def suffice(taken: list[float], now: float) -> bool:
-            if now >= begin + seconds or len(taken) >= MOST_SAMPLES:
+            if now >= begin + seconds or len(taken) >= most:
                 return True
             if len(taken) < first_look or (len(taken) - first_look) % _LOOK_EVERY:
                 return False
@@ -137,7 +141,7 @@ def warm_up(call: Callable[[], object], device: torch.device, most_seconds: floa
         opened = time.perf_counter()
 
         def filled(taken: list[float], now: float, opened: float = opened) -> bool:
-            if now >= opened + most_seconds / _WINDOWS or len(taken) >= MOST_SAMPLES:
+            if now >= opened + most_seconds / _WINDOWS or len(taken) >= _MOST_WINDOW_CALLS:
                 return True
             return len(taken) >= _WINDOW_CALLS and now >= opened + _WINDOW_SECONDS
 

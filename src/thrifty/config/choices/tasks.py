@@ -41,15 +41,15 @@ class Text(Task):
     """Byte-level language modelling: predict the next byte of a text."""
 
     QUICK_STEPS: ClassVar[int | None] = 300
-    FULL_EPOCHS: ClassVar[float] = 1
+    FULL_EPOCHS: ClassVar[float] = 1.0
 
 
 @dataclass(kw_only=True)
 class Tabular(Task):
     """A column of a table predicted from the others."""
 
-    QUICK_EPOCHS: ClassVar[float | None] = 10
-    FULL_EPOCHS: ClassVar[float] = 100
+    QUICK_EPOCHS: ClassVar[float | None] = 10.0
+    FULL_EPOCHS: ClassVar[float] = 100.0
 
     target: str | None = key("the column to predict; needed with task.path", null="built in")
     kind: Kind = key("what the target is; auto looks at its values")
