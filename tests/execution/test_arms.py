@@ -200,31 +200,6 @@ def test_a_pair_is_measured_by_example() -> None:
     assert found.comparison.ratio.value < 0.5, "64 examples at once cost less each than one alone"
 
 
-def test_a_slowdown_is_as_large_as_it_says() -> None:
-    """A clock moved by hand: a call takes 1 s, the slowed one waits for 0.25 s more."""
-    from thrifty.execution import arm_worker
-
-    now = [0.0]
-
-    class Clock:
-        def __call__(self) -> float:
-            now[0] += 0.001
-            return now[0]
-
-    def call() -> object:
-        now[0] += 1.0
-        return "result"
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arm_worker, "OwnClock", Clock)
-        patch.setattr(arm_worker.time, "perf_counter", Clock())
-        assert arm_worker.slowed(call, 0.25)() == "result"
-        assert now[0] == pytest.approx(1.25, abs=0.01)
-        assert arm_worker.slowed(call, 0.0)() == "result"
-        assert now[0] == pytest.approx(2.25, abs=0.01)
-    assert arm_worker.slowed(call, None) is call
-
-
 @LINUX
 def test_every_thread_of_an_arm_is_held_to_its_cores_once_it_is_built() -> None:
     """Threads of libraries are made in the first call, when the arm may still run on every core."""

@@ -43,9 +43,6 @@ class ArmSpec:
     """Cores it may run on; None leaves that to the system."""
     building: tuple[int, ...] | None = None
     """Cores it may build on, up to and with the first call; None leaves that to the system."""
-    slowdown: float | None = None
-    """Share by which every call is made to take longer, by waiting busily: 0.03 for 3 %. To try the instrument on itself;
-    0 has the cost of doing so, and no more."""
     log: str = os.devnull
     """File that what it prints goes to."""
 
@@ -151,7 +148,7 @@ def _serve(connection: Connection, spec: ArmSpec) -> None:
     # thread where it is loaded, so that both arms' would share a core even where each may have all.
     affinity.hold_thread(as_given)
     affinity.hold_process(spec.cores)
-    call, clock = slowed(workload.call, spec.slowdown), OwnClock()
+    call, clock = workload.call, OwnClock()
     call_s = _warm_up(call, lambda: synchronise(workload.device))
     before = _settings()
     if before["threads"] != spec.threads:  # the workload has set its own: measured as the run would be, so it is put back
@@ -162,26 +159,6 @@ def _serve(connection: Connection, spec: ArmSpec) -> None:
     connection.send(Ready(built - begin, first, call_s, workload.examples, {**before, "threads": torch.get_num_threads()}))
     while calls := connection.recv():
         connection.send(_block(call, workload.device, calls, clock))
-
-
-def slowed(call: Callable[[], object], share: float | None) -> Callable[[], object]:
-    """A call that takes longer by a share of what it took: the truth an instrument can be held to."""
-    if share is None:
-        return call
-    clock, now = OwnClock(), time.perf_counter
-
-    def slower() -> object:
-        begin = clock()
-        result = call()
-        # Looking at the clock takes longer than one thinks, as the call has had the caches. Every look is made in both arms, and the
-        # wait begins after the last: were it part of the wait, the slowed arm would be half a percent too fast.
-        wait = share * (clock() - begin)
-        end = now() + wait
-        while now() < end:
-            pass
-        return result
-
-    return slower
 
 
 def _warm_up(call: Callable[[], object], wait: Callable[[], None]) -> float:

@@ -1,6 +1,8 @@
-"""The model the instrument tries itself on: the smallest of the default architecture, with fresh weights, on one core."""
+"""What the instrument tries itself on: a model with fresh weights, on one core."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from thrifty.execution.arm_worker import ArmSpec
 
@@ -15,3 +17,22 @@ REFERENCE = ArmSpec(
     threads=1,
 )
 """architecture=gpt model=nano, one prediction of 128 bytes: 4 to 6 ms on a core."""
+
+_REPEATS = 100
+
+
+def slower_by(slowdown: float) -> ArmSpec:
+    """An arm that is slower than `slower_by(0)` by just this share, in steps of a hundredth: a hundred predictions, and as many more.
+
+    They are of architecture=mlp model=nano, 5 to 6 ms on a core. To do more of the same is the only slowdown whose size is known:
+    a wait, even a busy one, makes the work that follows it faster by half a percent on one processor, and slower by one on another.
+    """
+    repeats = round(_REPEATS * (1 + slowdown))
+    options = {
+        "architecture": {"name": "mlp", "widths": [128, 64, 32]},
+        "shape": {"inputs": 30, "outputs": 1},
+        "precision": {"name": "fp32"},
+        "batch_size": 1,
+        "repeats": repeats,
+    }
+    return replace(REFERENCE, options=options)

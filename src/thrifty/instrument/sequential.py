@@ -7,7 +7,7 @@ import os
 from multiprocessing.connection import Connection
 
 from thrifty.execution import fork_server
-from thrifty.execution.arm_worker import ArmSpec, slowed
+from thrifty.execution.arm_worker import ArmSpec
 
 
 def sequential_ratio(first: ArmSpec, second: ArmSpec, seconds: float) -> float:
@@ -31,7 +31,7 @@ def _time_both(connection: Connection, first: ArmSpec, second: ArmSpec, seconds:
     medians = []
     for spec in (first, second):
         module, function = spec.entry.split(":")
-        call = slowed(getattr(importlib.import_module(module), function)(**spec.options).call, spec.slowdown)
+        call = getattr(importlib.import_module(module), function)(**spec.options).call
         timer = Timer("call()", globals={"call": call}, num_threads=spec.threads)
         medians.append(timer.blocked_autorange(min_run_time=seconds / 2).median)
     connection.send(medians[1] / medians[0])

@@ -19,7 +19,7 @@ from thrifty.execution import fork_server
 from thrifty.execution.cores import freest_cores
 from thrifty.instrument.neighbour import BusyNeighbour
 from thrifty.instrument.pairs import Plan, measure
-from thrifty.instrument.reference import REFERENCE
+from thrifty.instrument.reference import slower_by
 from thrifty.instrument.sequential import sequential_ratio
 from thrifty.measure.comparison import SMALLEST_CLAIM
 from thrifty.measure.statistics import Interval, share_interval
@@ -93,7 +93,7 @@ def run_trials(
         BadData: the store cannot be written.
     """
     path = store / FILE
-    settings = {"host": platform.node(), "threads": threads, "plan": asdict(PLAN), "reference": REFERENCE.options}
+    settings = {"host": platform.node(), "threads": threads, "plan": asdict(PLAN), "reference": slower_by(0).options}
     done = [] if fresh else _kept(path, settings)
     try:
         store.mkdir(parents=True, exist_ok=True)
@@ -118,8 +118,7 @@ def run_trials(
 
 def _trial(number: int, neighbour: bool, slowdown: float, threads: int) -> Trial:
     cores = freest_cores(threads)
-    first = replace(REFERENCE, threads=threads, cores=cores, slowdown=0.0)
-    second = replace(first, slowdown=slowdown)
+    first, second = (replace(slower_by(share), threads=threads, cores=cores) for share in (0.0, slowdown))
     found = measure(first, second, PLAN, seed=f"{number} {neighbour} {slowdown}")
     assert found.comparison is not None
     ratio = found.comparison.ratio

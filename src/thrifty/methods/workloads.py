@@ -35,8 +35,14 @@ def prediction(run: str, config_hash: str, batch_size: int, device: str, engine:
     return Workload(lambda: predict(inputs), where, batch_size)
 
 
-def untrained(architecture: dict[str, Any], shape: dict[str, int], precision: dict[str, Any], batch_size: int) -> Workload:
-    """The same of a model with fresh weights, on the CPU: speed does not depend on their values."""
+def untrained(
+    architecture: dict[str, Any], shape: dict[str, int], precision: dict[str, Any], batch_size: int, repeats: int = 1
+) -> Workload:
+    """The same of a model with fresh weights, on the CPU: speed does not depend on their values.
+
+    Args:
+        repeats: predictions made in a call; the batch counts once.
+    """
     torch.manual_seed(0)
     config = choice_of("architecture", architecture)
     model = build_model(config, shape, dropout=0.0)
@@ -45,7 +51,13 @@ def untrained(architecture: dict[str, Any], shape: dict[str, int], precision: di
     where = torch.device("cpu")
     inputs = example_inputs(config, shape, batch_size)
     predict = predictor(model.to(context.weight_dtype), context, where)
-    return Workload(lambda: predict(inputs), where, batch_size)
+
+    def call() -> object:
+        for _ in range(repeats - 1):
+            predict(inputs)
+        return predict(inputs)
+
+    return Workload(call, where, batch_size)
 
 
 def training(overrides: list[str]) -> Workload:
