@@ -1,0 +1,99 @@
+"""The transformer block as GPT-2 has it, normed first, for sequences read in one direction and for sets of patches.
+
+Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, and the code released with it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thrifty.architectures.cache import Cache
+
+HEAD_WIDTH = 64
+INITIAL_DEVIATION = 0.02
+
+
+class Attention(nn.Module):
+    """Self-attention with heads of 64, causal or over all positions; (batch, time, width) -> (batch, time, width)."""
+
+    def __init__(self, width: int, dropout: float, causal: bool) -> None:
+        super().__init__()
+        self.heads = width // HEAD_WIDTH
+        self.causal = causal
+        self.dropout = dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.projection = nn.Linear(width, width)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Mix each position with those before it, or with every other."""
+        batch, time, width = inputs.shape
+        query, key, value = self.qkv(inputs).view(batch, time, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, is_causal=self.causal, dropout_p=self.dropout if self.training else 0.0
+        )
+        return self.projection(mixed.transpose(1, 2).reshape(batch, time, width))
+
+    def extend(self, inputs: Tensor, cache: Cache, block: int) -> Tensor:
+        """The same, causal, for the positions behind those in the cache: a whole prompt behind none, or one token; never drops."""
+        batch, time, width = inputs.shape
+        parts = self.qkv(inputs).view(batch, time, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
+        if len(cache.kept) == block:  # not sooner: only now is it known what type the run's precision computes in
+            cache.kept.append(parts.new_empty(2, batch, self.heads, cache.context, HEAD_WIDTH))
+        keys, values = cache.extended(block, parts[1:])
+        # A single token sees all before it, and torch would align a causal mask of one row with the first of them.
+        mixed = F.scaled_dot_product_attention(parts[0], keys, values, is_causal=time > 1)
+        return self.projection(mixed.transpose(1, 2).reshape(batch, time, width))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a GELU between, four times as wide inside; (batch, time, width) -> the same."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.expansion = nn.Linear(width, 4 * width)
+        self.projection = nn.Linear(4 * width, width)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Transform each position by itself."""
+        return self.projection(F.gelu(self.expansion(inputs), approximate="tanh"))
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each normed first and added to the residual stream."""
+
+    def __init__(self, width: int, dropout: float, causal: bool) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, dropout, causal)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, stream: Tensor) -> Tensor:
+        """(batch, time, width) -> (batch, time, width)."""
+        stream = stream + self.dropout(self.attention(self.attention_norm(stream)))
+        return stream + self.dropout(self.feed_forward(self.feed_forward_norm(stream)))
+
+    def extend(self, stream: Tensor, cache: Cache, block: int) -> Tensor:
+        """The same for the positions behind those in the cache."""
+        stream = stream + self.attention.extend(self.attention_norm(stream), cache, block)
+        return stream + self.feed_forward(self.feed_forward_norm(stream))
+
+
+def initialise(model: nn.Module, depth: int) -> None:
+    """GPT-2's initial weights: N(0, 0.02); the projections back into the stream over sqrt(2 depth), biases 0, norms 1.
+
+    Each block adds to the stream twice, so that its variance at the top does not grow with the depth.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, (nn.Linear, nn.Embedding)):
+            depth_scale = math.sqrt(2 * depth) if name.endswith(".projection") else 1.0
+            nn.init.normal_(module.weight, std=INITIAL_DEVIATION / depth_scale)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
