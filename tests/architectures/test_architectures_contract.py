@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -39,6 +40,18 @@ def _rows() -> tuple[Tensor, Tensor]:
     return torch.randn(16, 5, generator=generator), torch.randint(0, 3, (16,), generator=generator)
 
 
+def _images(channels: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(16, channels, height, width, generator=generator), torch.randint(0, 3, (16,), generator=generator)
+
+
+IMAGES = {"8x8x1": (1, 8, 8), "28x28x1": (1, 28, 28), "32x32x3": (3, 32, 32), "17x23x4": (4, 17, 23)}
+"""Channels, height and width: digits, and sizes that neither a patch nor a stride of 2 divides."""
+OF_IMAGES = {
+    "mlp": chosen("architecture=mlp", widths=[64, 32, 16]),
+    "resnet": chosen("architecture=resnet", depth=8),
+    "vit": chosen("architecture=vit", width=64, depth=2),
+}
 EXAMPLES = {
     "gpt": Example(
         chosen("architecture=gpt", width=64, depth=2, context=16),
@@ -50,10 +63,27 @@ EXAMPLES = {
     "mlp": Example(
         chosen("architecture=mlp", widths=[64, 32, 16]), {"inputs": 5, "outputs": 3}, _rows, F.cross_entropy, (16, 3)
     ),
+    **{
+        f"{name}-{size}": Example(
+            config,
+            {"channels": image[0], "height": image[1], "width": image[2], "outputs": 3},
+            partial(_images, *image),
+            F.cross_entropy,
+            (16, 3),
+        )
+        for name, config in OF_IMAGES.items()
+        for size, image in IMAGES.items()
+    },
 }
 
 
-@pytest.fixture(params=sorted(CHOICES["architecture"]))
+def test_every_architecture_has_an_example_for_each_of_its_tasks() -> None:
+    of_images = {one.config.name for one in EXAMPLES.values() if "channels" in one.shape}
+    assert {one.config.name for one in EXAMPLES.values()} == set(CHOICES["architecture"])
+    assert of_images == {name for name, choice in CHOICES["architecture"].items() if "image" in choice.schema.TASKS}
+
+
+@pytest.fixture(params=sorted(EXAMPLES))
 def example(request: pytest.FixtureRequest) -> Example:
     torch.manual_seed(0)
     return EXAMPLES[request.param]
@@ -69,9 +99,14 @@ def test_outputs_have_the_shape_the_loss_expects(example: Example) -> None:
 def test_gradients_reach_every_parameter(example: Example) -> None:
     model = example.build()
     inputs, targets = example.batch()
-    example.loss(model(inputs), targets).backward()
-    dead = [name for name, one in model.named_parameters() if one.grad is None or not one.grad.abs().sum() > 0]
-    assert dead == []
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    dead = {name for name, _ in model.named_parameters()}
+    for _ in range(2):  # a block that begins by adding nothing passes gradients on once its scale has moved
+        optimizer.zero_grad()
+        example.loss(model(inputs), targets).backward()
+        dead -= {name for name, one in model.named_parameters() if one.grad is not None and one.grad.abs().sum() > 0}
+        optimizer.step()
+    assert dead == set()
 
 
 def test_one_batch_can_be_learned_by_heart(example: Example) -> None:
@@ -128,7 +163,7 @@ def test_on_meta_it_costs_no_memory_and_no_randomness(example: Example) -> None:
     before = torch.get_rng_state()
     with torch.device("meta"):
         model = example.build()
-    assert {one.device.type for one in model.parameters()} == {"meta"}
+    assert {one.device.type for one in model.state_dict().values()} == {"meta"}
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -157,3 +192,17 @@ def test_every_rung_is_built(example: Example, rung: str) -> None:
     with torch.device("meta"):
         model = load("architecture", config.name)(config, example.shape, 0.0)
     assert sum(one.numel() for one in model.parameters()) > 1000
+
+
+def test_what_is_built_lies_whole_in_its_file_and_on_the_cpu(example: Example) -> None:
+    # A buffer that is not saved would stay on meta where a trained model is read back.
+    model = example.build()
+    held = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
+    assert set(model.state_dict()) == held
+    assert {one.device.type for one in model.state_dict().values()} == {"cpu"}
+
+
+def test_its_output_layer_has_one_of_the_names_that_optimizers_look_for(example: Example) -> None:
+    layers = {name: one for name, one in example.build().named_modules() if isinstance(one, (nn.Linear, nn.Embedding))}
+    last = "tokens" if example.config.name == "gpt" else {"mlp": "output"}.get(example.config.name, "head")  # gpt ties them
+    assert layers[last].weight.shape[0] == example.outputs[-1]

@@ -16,7 +16,7 @@ from thrifty.config.registry import CHOICES
 from thrifty.errors import BadConfiguration
 
 FILES = sorted(conf_directory().glob("*/*.yaml"))
-NEEDS = {"tabular": ["task=tabular"], "mlp": ["task=tabular"]}
+NEEDS = {"tabular": ["task=tabular"], "mlp": ["task=tabular"], "vit": ["task=image"], "resnet": ["task=image"]}
 """Overrides without which a choice makes an illegal pair."""
 
 
@@ -174,7 +174,8 @@ BAD = [
     # what does not go together
     ("train.patience=2 train.validations=0", "train.patience=2 train.validations=0", "do not go together"),
     ("task=tabular architecture=gpt", "do not go together", "architecture=gpt takes task=text"),
-    ("architecture=mlp", "do not go together", "architecture=mlp takes task=tabular"),
+    ("architecture=vit", "do not go together", "architecture=vit takes task=image"),
+    ("architecture=mlp", "do not go together", "architecture=mlp takes task=tabular or image"),
     ("optimizer=sgd optimizer.betas=[0.1,0.2]", "optimizer=sgd has no such key", "optimizer=adam"),
     ("optimizer.momentum=0.9", "optimizer.momentum=0.9", "add optimizer=sgd"),
     ("schedule.beta=1", "schedule=cosine has no such key", "add schedule=inverse_time"),

@@ -22,6 +22,8 @@ CPU = torch.device("cpu")
 MODELS = {
     "gpt": (chosen("architecture=gpt", width=64, depth=1, context=16), {"vocabulary": 32, "context": 16}),
     "mlp": (chosen("architecture=mlp", widths=[16, 8]), {"inputs": 6, "outputs": 2}),
+    "vit": (chosen("architecture=vit", width=64, depth=1), {"channels": 2, "height": 5, "width": 8, "outputs": 3}),
+    "resnet": (chosen("architecture=resnet", depth=8), {"channels": 2, "height": 5, "width": 8, "outputs": 3}),
 }
 LARGEST_ERROR = {"fp32": 1e-5, "bf16": 2e-2}
 """Of outputs about 1 in size: sums in another order, and with 8 bits of mantissa roundings that are left out."""

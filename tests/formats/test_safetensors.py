@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 import thrifty
+from thrifty.config.choice import choice_of
 from thrifty.config.compose import compose, plain
 from thrifty.config.registry import load as load_choice
 from thrifty.config.schema import Config
@@ -45,7 +46,7 @@ class Tied(nn.Module):
 
 def bits(model: nn.Module) -> dict[str, bytes]:
     """The tensors as they lie in memory, so that not-a-number equals itself and -0 not 0."""
-    return {name: one.contiguous().view(torch.uint8).numpy().tobytes() for name, one in model.state_dict().items()}
+    return {name: one.flatten().view(torch.uint8).numpy().tobytes() for name, one in model.state_dict().items()}
 
 
 def written(directory: Path) -> list[str]:
@@ -168,6 +169,46 @@ def test_a_trained_model_comes_back_with_its_precision(tmp_path: Path, precision
     assert trained.precision.name == precision[0].split("=")[1]
     assert all(one.dtype == trained.precision.weight_dtype and one.requires_grad for one in trained.module.parameters())
     assert trained.manifest["task"]["state"] == {"labels": ["no", "yes"], "mean": 0.1}
+
+
+@pytest.mark.parametrize("precision", [(), ("precision=bf16", "precision.weights=bf16")])
+def test_running_statistics_come_back_to_the_bit_and_go_on_running(tmp_path: Path, precision: tuple[str, ...]) -> None:
+    config, shape = plain(composed(*precision)), {"channels": 2, "height": 6, "width": 5, "outputs": 3}
+    config["architecture"] = {"name": "resnet", "depth": 8}
+    torch.manual_seed(3)
+    model = build_model(choice_of("architecture", config["architecture"]), shape, 0.0)
+    model.to(torch.bfloat16 if precision else torch.float32)
+    images = torch.randn(7, 2, 6, 5).to(torch.bfloat16 if precision else torch.float32)
+    for _ in range(3):
+        model(images)
+    safetensors.save(tmp_path, model, manifest_of(config, "f" * 64, shape, {}))
+
+    back = load_trained(tmp_path, CPU).module
+    assert bits(back) == bits(model)
+    assert {name: one.dtype for name, one in back.state_dict().items()} == {
+        name: one.dtype for name, one in model.state_dict().items()
+    }
+    buffers = dict(back.named_buffers())
+    assert len(buffers) == 3 * (1 + 6 + 2)  # of the stem, of three blocks' convolutions and of the two shortcuts
+    assert int(buffers["stages.1.0.norm2.num_batches_tracked"]) == 3
+    assert not any(isinstance(one, nn.Parameter) or one.requires_grad for one in buffers.values())
+    assert torch.equal(back.eval()(images), model.eval()(images))
+    back.train()(images)
+    model.train()(images)
+    assert bits(back) == bits(model)
+    assert int(back.get_buffer("stages.1.0.norm2.num_batches_tracked")) == 4
+
+
+def test_a_file_without_the_running_statistics_is_not_the_model_s(tmp_path: Path) -> None:
+    class Forgetful(nn.BatchNorm1d):
+        def __init__(self) -> None:
+            super().__init__(4, track_running_stats=False)
+
+    safetensors.save(tmp_path, Forgetful(), {})
+    with torch.device("meta"):
+        back = nn.BatchNorm1d(4)
+    with pytest.raises(BadData, match="do not fit the model"):
+        safetensors.load(tmp_path, safetensors.read_manifest(tmp_path), back, CPU)
 
 
 @pytest.mark.parametrize("place", [0, 9, -1])

@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from thrifty.config.choices.architectures import Gpt, Mlp
+from thrifty.config.choices.architectures import Gpt, Mlp, Resnet, Vit
 from thrifty.config.choices.budgets import Budget
 from thrifty.config.choices.engines import Compile, Engine
 from thrifty.config.choices.loggers import Logger, Wandb
@@ -46,6 +46,8 @@ CHOICES: dict[str, dict[str, Choice]] = {
     "architecture": {
         "gpt": Choice(Gpt, "thrifty.architectures.gpt:build"),
         "mlp": Choice(Mlp, "thrifty.architectures.mlp:build"),
+        "vit": Choice(Vit, "thrifty.architectures.vit:build"),
+        "resnet": Choice(Resnet, "thrifty.architectures.resnet:build"),
     },
     "method": {"train": Choice(Method, "thrifty.methods.train:TrainMethod")},
     "optimizer": {

@@ -38,27 +38,11 @@ class Architecture:
 
 
 @dataclass(kw_only=True)
-class Gpt(Architecture):
-    """A decoder-only transformer as GPT-2 has it: pre-norm, GELU, learned positions, tied output layer, heads of 64.
-
-    Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019.
-    """
-
-    TASKS: ClassVar[tuple[str, ...]] = ("text",)
-    LADDER: ClassVar[dict[str, Rung]] = {
-        "nano": Rung({"width": 128, "depth": 4}, 16, 512),
-        "tiny": Rung({"width": 192, "depth": 12}, 16, 256),
-        "small": Rung({"width": 384, "depth": 12}, 16, 128),
-        "base": Rung({"width": 768, "depth": 12}, 8, 64),
-        "large": Rung({"width": 1024, "depth": 24}, 4, 24),
-        "xlarge": Rung({"width": 1280, "depth": 36}, 4, 12),
-        "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 8),
-    }
-    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 4e-3, "adamw": 4e-3, "sgd": 0.5}
+class Transformer(Architecture):
+    """A stack of transformer blocks with heads of 64."""
 
     width: int | None = key("size of the residual stream, a multiple of 64", at_least=64, null=BY_MODEL)
     depth: int | None = key("number of blocks", at_least=1, null=BY_MODEL)
-    context: int = key("bytes the model looks back", unit="bytes", at_least=2)
 
     def learning_rate(self, optimizer: str) -> float:
         """Adam's falls as the model grows; SGD's does not."""
@@ -80,10 +64,102 @@ class Gpt(Architecture):
 
 
 @dataclass(kw_only=True)
+class Gpt(Transformer):
+    """A decoder-only transformer as GPT-2 has it: pre-norm, GELU, learned positions, tied output layer, heads of 64.
+
+    Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019.
+    """
+
+    TASKS: ClassVar[tuple[str, ...]] = ("text",)
+    LADDER: ClassVar[dict[str, Rung]] = {
+        "nano": Rung({"width": 128, "depth": 4}, 16, 512),
+        "tiny": Rung({"width": 192, "depth": 12}, 16, 256),
+        "small": Rung({"width": 384, "depth": 12}, 16, 128),
+        "base": Rung({"width": 768, "depth": 12}, 8, 64),
+        "large": Rung({"width": 1024, "depth": 24}, 4, 24),
+        "xlarge": Rung({"width": 1280, "depth": 36}, 4, 12),
+        "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 8),
+    }
+    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 4e-3, "adamw": 4e-3, "sgd": 0.5}
+
+    context: int = key("bytes the model looks back", unit="bytes", at_least=2)
+
+
+@dataclass(kw_only=True)
+class Vit(Transformer):
+    """A vision transformer: pre-norm, GELU, square patches, learned positions, the mean over patches, heads of 64.
+
+    Source: Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021.
+    """
+
+    TASKS: ClassVar[tuple[str, ...]] = ("image",)
+    LADDER: ClassVar[dict[str, Rung]] = {
+        "nano": Rung({"width": 128, "depth": 4}, 64, 4096),
+        "tiny": Rung({"width": 192, "depth": 12}, 64, 1024),
+        "small": Rung({"width": 384, "depth": 12}, 32, 512),
+        "base": Rung({"width": 768, "depth": 12}, 16, 384),
+        "large": Rung({"width": 1024, "depth": 24}, 8, 128),
+        "xlarge": Rung({"width": 1280, "depth": 36}, 4, 64),
+        "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 32),
+    }
+    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 2e-3, "adamw": 2e-3, "sgd": 0.2}
+
+    patch: int | None = key(
+        "side of a patch; images it does not divide are padded", unit="pixels", at_least=1, null="by image size"
+    )
+
+
+@dataclass(kw_only=True)
+class Resnet(Architecture):
+    """A residual network of convolutions and batch norms.
+
+    Sources: He et al., "Deep Residual Learning for Image Recognition", 2015 (depths up to 152), and "Identity Mappings in Deep
+    Residual Networks", 2016 (the depth of 200, here with the blocks of 2015).
+    """
+
+    TASKS: ClassVar[tuple[str, ...]] = ("image",)
+    LADDER: ClassVar[dict[str, Rung]] = {
+        "nano": Rung({"depth": 8}, 64, 4096),
+        "tiny": Rung({"depth": 20}, 64, 2048),
+        "small": Rung({"depth": 18}, 64, 512),
+        "base": Rung({"depth": 50}, 32, 384),
+        "large": Rung({"depth": 101}, 16, 256),
+        "xlarge": Rung({"depth": 152}, 16, 128),
+        "xxlarge": Rung({"depth": 200}, 16, 128),
+    }
+    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 1e-2, "adamw": 1e-2, "sgd": 1.0}
+
+    NARROW: ClassVar[tuple[int, ...]] = (8, 14, 20, 32, 44, 56, 110)
+    """Depths of the networks that the paper made for CIFAR's small images, of up to 64 channels."""
+    WIDE: ClassVar[dict[int, int]] = {18: 512, 34: 512, 50: 2048, 101: 2048, 152: 2048, 200: 2048}
+    """Depths of those that it made for ImageNet, and the channels of their last stage."""
+
+    depth: int | None = key(
+        f"layers with weights: {', '.join(map(str, NARROW))} (narrow, for small images) or {', '.join(map(str, WIDE))}",
+        null=BY_MODEL,
+    )
+
+    def learning_rate(self, optimizer: str) -> float:
+        """Adam's falls as the model widens; SGD's does not."""
+        assert self.depth is not None
+        base = self.LEARNING_RATES[optimizer]
+        return base if optimizer == "sgd" else base * (64 / self.WIDE.get(self.depth, 64)) ** 0.5
+
+    def check(self, path: str) -> None:
+        """What a range cannot say; `path` leads the key's name in errors."""
+        depths, given = sorted({*self.NARROW, *self.WIDE}), self.depth
+        if given is not None and given not in depths:
+            raise BadConfiguration(
+                f"{path}depth={given}: must be one of {', '.join(map(str, depths))}; "
+                f"the nearest is {min(depths, key=lambda one: abs(one - given))}"
+            )
+
+
+@dataclass(kw_only=True)
 class Mlp(Architecture):
     """A funnel of ReLU layers, 128-64-32 at the bottom of the ladder, each rung a multiple of it."""
 
-    TASKS: ClassVar[tuple[str, ...]] = ("tabular",)
+    TASKS: ClassVar[tuple[str, ...]] = ("tabular", "image")
     LADDER: ClassVar[dict[str, Rung]] = {
         size: Rung({"widths": [128 * times, 64 * times, 32 * times]}, 32, 100_000)
         for size, times in zip(
