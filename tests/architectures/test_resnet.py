@@ -171,15 +171,15 @@ class _ByHand:
 
 
 CASES = [
-    (14, (2, 2, 2), 2, 1),  # basic blocks, of which the first halves in its first convolution
-    (50, (3, 4, 6, 3), 3, 2),  # bottlenecks, in their 3x3
+    (14, 6, (2, 2, 2), 2, 1),  # basic blocks, of which the first halves in its first convolution
+    (50, 4, (3, 4, 6, 3), 3, 2),  # bottlenecks, in their 3x3
 ]
 
 
-def _telling(depth: int) -> nn.Module:
+def _telling(depth: int, side: int) -> nn.Module:
     """In double precision, with every weight and running statistic of its own."""
     torch.manual_seed(0)
-    model = _model(depth, 2, 6, 6).double()
+    model = _model(depth, 2, side, side).double()
     for name, one in model.state_dict().items():
         if name.endswith("running_var"):
             one.add_(torch.rand_like(one))
@@ -188,21 +188,21 @@ def _telling(depth: int) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize(("depth", "blocks", "convolutions", "strided"), CASES)
+@pytest.mark.parametrize(("depth", "side", "blocks", "convolutions", "strided"), CASES)
 def test_a_prediction_is_the_paper_s_written_out_with_the_running_statistics(
-    depth: int, blocks: tuple[int, ...], convolutions: int, strided: int
+    depth: int, side: int, blocks: tuple[int, ...], convolutions: int, strided: int
 ) -> None:
-    model = _telling(depth).eval()
-    images = torch.randn(2, 2, 6, 6, dtype=torch.float64)
+    model = _telling(depth, side).eval()
+    images = torch.randn(2, 2, side, side, dtype=torch.float64)
     torch.testing.assert_close(model(images), _ByHand(model, training=False)(images, blocks, convolutions, strided))
 
 
-@pytest.mark.parametrize(("depth", "blocks", "convolutions", "strided"), CASES)
+@pytest.mark.parametrize(("depth", "side", "blocks", "convolutions", "strided"), CASES)
 def test_training_normalises_by_the_batch_and_remembers_a_tenth_of_it(
-    depth: int, blocks: tuple[int, ...], convolutions: int, strided: int
+    depth: int, side: int, blocks: tuple[int, ...], convolutions: int, strided: int
 ) -> None:
-    model = _telling(depth).train()
-    images = torch.randn(2, 2, 6, 6, dtype=torch.float64)
+    model = _telling(depth, side).train()
+    images = torch.randn(2, 2, side, side, dtype=torch.float64)
     hand = _ByHand(model, training=True)
     before = {name: one.clone() for name, one in model.state_dict().items()}
     expected = hand(images, blocks, convolutions, strided)
@@ -213,6 +213,24 @@ def test_training_normalises_by_the_batch_and_remembers_a_tenth_of_it(
         torch.testing.assert_close(after[f"{name}.running_mean"], 0.9 * before[f"{name}.running_mean"] + 0.1 * mean)
         torch.testing.assert_close(after[f"{name}.running_var"], 0.9 * before[f"{name}.running_var"] + 0.1 * variance)
         assert int(after[f"{name}.num_batches_tracked"]) == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_memory_format_chosen_holds_between_layers_and_changes_no_number(channels: int) -> None:
+    images, found, outputs = torch.randn(2, channels, 8, 8), {}, []
+    for name in ("contiguous", "channels_last"):
+        torch.manual_seed(0)
+        shape = {"channels": channels, "height": 8, "width": 8, "outputs": 7}
+        model = resnet.build(chosen("architecture=resnet", depth=8, memory_format=name), shape, 0.0).double()
+        strides = found[name] = []
+        for module in model.modules():
+            if isinstance(module, (resnet.BasicBlock, nn.BatchNorm2d)) and module is not model.get_submodule("stem.norm"):
+                module.register_forward_hook(lambda module, inputs, outputs, to=strides: to.append(outputs.stride()[1]))
+        outputs.append(model(images.double()))
+        assert all(one.is_contiguous() for one in model.state_dict().values())
+    assert set(found["channels_last"]) == {1}
+    assert 1 not in found["contiguous"]
+    torch.testing.assert_close(outputs[0], outputs[1])
 
 
 def test_initial_weights_are_he_s_and_blocks_add_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -84,9 +85,16 @@ def test_naming_it_imports_no_torch(name: str) -> None:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
+def _pairs() -> Iterator[Any]:
+    """An engine and a model; of images, what compiles takes ten seconds each."""
+    for name in NAMES:
+        for of, (_, shape) in sorted(MODELS.items()):
+            long = engine(name).compiles and "channels" in shape
+            yield pytest.param(name, of, marks=[pytest.mark.slow] if long else [])
+
+
 @pytest.mark.parametrize("dtype", sorted(LARGEST_ERROR))
-@pytest.mark.parametrize("of", sorted(MODELS))
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "of"), list(_pairs()))
 def test_it_agrees_with_pytorch_under_each_precision(name: str, of: str, dtype: str) -> None:
     module, context, inputs = model(of), precision(dtype), example_inputs(*MODELS[of], 2)
     expected = predictor(module, context, CPU)(inputs)

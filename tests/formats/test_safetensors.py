@@ -174,7 +174,7 @@ def test_a_trained_model_comes_back_with_its_precision(tmp_path: Path, precision
 @pytest.mark.parametrize("precision", [(), ("precision=bf16", "precision.weights=bf16")])
 def test_running_statistics_come_back_to_the_bit_and_go_on_running(tmp_path: Path, precision: tuple[str, ...]) -> None:
     config, shape = plain(composed(*precision)), {"channels": 2, "height": 6, "width": 5, "outputs": 3}
-    config["architecture"] = {"name": "resnet", "depth": 8}
+    config["architecture"] = {"name": "resnet", "depth": 8, "memory_format": "channels_last"}
     torch.manual_seed(3)
     model = build_model(choice_of("architecture", config["architecture"]), shape, 0.0)
     model.to(torch.bfloat16 if precision else torch.float32)

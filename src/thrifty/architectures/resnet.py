@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from thrifty.architectures.example_images import example_images
 from thrifty.architectures.shapes_only import given_memory, shapes_only
-from thrifty.config.choices.architectures import Resnet
+from thrifty.config.choices.architectures import MemoryFormat, Resnet
 from thrifty.errors import BadConfiguration
 
 LARGE_IMAGE = 64
@@ -111,10 +111,14 @@ class ResnetModel(nn.Module):
     Args:
         quartered: whether the stem is ImageNet's, a 7x7 convolution and a maximum that halve the image each, or a 3x3
             convolution that leaves its size.
+        channels_last: whether a pixel's channels lie side by side between layers. The weights lie as ever.
     """
 
-    def __init__(self, image: tuple[int, int, int], outputs: int, plan: Plan, quartered: bool, dropout: float) -> None:
+    def __init__(
+        self, image: tuple[int, int, int], outputs: int, plan: Plan, quartered: bool, dropout: float, channels_last: bool
+    ) -> None:
         super().__init__()
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         channels, *sides = image
         inputs = plan.width
         self.stem = nn.Sequential()
@@ -140,7 +144,9 @@ class ResnetModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of each image."""
-        features = self.stem(images)
+        features = self.stem(images.contiguous(memory_format=self.memory_format))
+        # Again: with a single channel either order is the same, and the stem takes it for the usual one.
+        features = features.contiguous(memory_format=self.memory_format)
         for stage in self.stages:
             features = stage(features)
         return self.head(self.dropout(features.mean((2, 3))))
@@ -194,9 +200,10 @@ def build(config: Resnet, shape: dict[str, int], dropout: float) -> nn.Module:
         )
     device = torch.get_default_device()
     quartered = config.depth in Resnet.WIDE and min(image[1:]) >= LARGE_IMAGE
+    channels_last = config.memory_format is MemoryFormat.channels_last
     # torch's modules draw their own initial weights, some of which ours would replace.
     with shapes_only():
-        model = ResnetModel(image, shape["outputs"], PLANS[config.depth], quartered, dropout)
+        model = ResnetModel(image, shape["outputs"], PLANS[config.depth], quartered, dropout, channels_last)
     if device.type != "meta":
         given_memory(model, device)
         model.initialise()

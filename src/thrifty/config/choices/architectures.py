@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, ClassVar
 
 from thrifty.config.key import key
@@ -102,11 +103,18 @@ class Vit(Transformer):
         "xlarge": Rung({"width": 1280, "depth": 36}, 4, 64),
         "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 32),
     }
-    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 2e-3, "adamw": 2e-3, "sgd": 0.2}
+    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 2e-3, "adamw": 2e-3, "sgd": 1.0}
 
     patch: int | None = key(
         "side of a patch; images it does not divide are padded", unit="pixels", at_least=1, null="by image size"
     )
+
+
+class MemoryFormat(Enum):
+    """In which order the numbers of images lie between layers."""
+
+    contiguous = "contiguous"
+    channels_last = "channels_last"
 
 
 @dataclass(kw_only=True)
@@ -138,6 +146,7 @@ class Resnet(Architecture):
         f"layers with weights: {', '.join(map(str, NARROW))} (narrow, for small images) or {', '.join(map(str, WIDE))}",
         null=BY_MODEL,
     )
+    memory_format: MemoryFormat = key("whether a pixel's channels lie side by side between layers, or a channel's pixels")
 
     def learning_rate(self, optimizer: str) -> float:
         """Adam's falls as the model widens; SGD's does not."""
