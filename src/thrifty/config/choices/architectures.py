@@ -103,7 +103,7 @@ class Vit(Transformer):
         "xlarge": Rung({"width": 1280, "depth": 36}, 4, 64),
         "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 32),
     }
-    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 2e-3, "adamw": 2e-3, "sgd": 1.0}
+    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 1e-3, "adamw": 1e-3, "sgd": 1.0}
 
     patch: int | None = key(
         "side of a patch; images it does not divide are padded", unit="pixels", at_least=1, null="by image size"
