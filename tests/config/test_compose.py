@@ -136,7 +136,11 @@ BAD = [
     ("+foo=1", "no key 'foo'", "thrifty keys"),
     ("++foo=1", "no key 'foo'", "thrifty keys"),
     ("regularizer=0.1", "is a group of keys", "thrifty keys regularizer"),
-    ("optimizer=adm", "no such optimizer", "choose one of adam, adamw, sgd; did you mean 'adam'"),
+    (
+        "optimizer=adm",
+        "no such optimizer",
+        "choose one of adafactor, adagrad, adam, adamw, lion, momentum, muon, nesterov, rmsprop, sgd; did you mean 'adam'",
+    ),
     ("precision=bf61", "no such precision", "choose one of fp32, bf16, fp16; did you mean 'bf16'"),
     ("task=txt", "no such task", "did you mean 'text'"),
     ("logger=mlflow", "no such logger", "choose one of wandb, none"),
