@@ -59,6 +59,15 @@ class Training:
     steps_per_call: int | None = key(
         "optimiser steps in one call of Lightning's loop; 1 is its usual way", at_least=1, null="about 50 ms of them"
     )
+    clip: float = key("largest norm of the gradient, above which it is scaled down; 0 never is", at_least=0)
+    accumulate: int = key("parts a batch is computed in, one after the other, their gradients summed: saves memory", at_least=1)
+    average: float = key(
+        "decay of a running mean of the weights, which is validated and kept; 0 makes none", at_least=0, below=1
+    )
+    recompute: bool = key(
+        "compute activations again in the backward pass instead of keeping them: saves memory, costs a third more"
+    )
+    compile: bool = key("train through torch.compile; the first step pays for compiling")
 
 
 @dataclass(kw_only=True)

@@ -117,11 +117,13 @@ class TrainingMonitor(pl.Callback):
         self._begin, self._validating_seconds = now + self._validating_seconds, 0.0
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A last validation where the last step had none, and back to the best weights where stopping early is on."""
+        """A last validation where the last step had none, and the mean of the weights where one is made, and back to the best where stopping early is on."""
         assert isinstance(pl_module, TrainingModule)
         step = pl_module.steps_made
         if self.trace.stopped is None and self._validated_at != step:
             self._write_history(pl_module, step, self._spent, validating=True)
+        if pl_module.average is not None:
+            pl_module.average.keep()
         if self._best_state:
             pl_module.model.load_state_dict(self._best_state)
             self.trace.validation = self._best_validation
@@ -156,11 +158,12 @@ class TrainingMonitor(pl.Callback):
         if validating or step in self.validation_steps:
             begin = time.perf_counter()
             self._validated_at = step
-            validation = self.validate()
-            _hold(module, "the validation loss", validation["loss"].value, step)
-            self.trace.validation = validation
-            values |= {f"validation/{name}": one.value for name, one in self.trace.validation.items()}
-            self._weigh(module, values[self.deciding])
+            with module.averaged():
+                validation = self.validate()
+                _hold(module, "the validation loss", validation["loss"].value, step)
+                self.trace.validation = validation
+                values |= {f"validation/{name}": one.value for name, one in self.trace.validation.items()}
+                self._weigh(module, values[self.deciding])
             self._validating_seconds += time.perf_counter() - begin
         if self.trace.history and self.trace.history[-1]["step"] == step:
             self.trace.history[-1] |= values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from thrifty.atomic import write_atomically
 from thrifty.config import registry
 from thrifty.config.compose import plain
 from thrifty.config.schema import Config
+from thrifty.engines.compile import compiled_for_training
 from thrifty.errors import BadConfiguration, BadData, Diverged
 from thrifty.events import Event, Preparing
 from thrifty.execution import inductor
@@ -33,7 +35,10 @@ from thrifty.methods.model import build_model, load_trained, manifest_of, same_a
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Limits, Trace, TrainingMonitor, lightning_trainer
 from thrifty.methods.profiling import profile_run
+from thrifty.methods.recomputation import recompute_blocks
+from thrifty.methods.requirements import batch_size_for, check_levers
 from thrifty.methods.sampler import BatchSampler, Calls
+from thrifty.methods.weight_average import WeightAverage
 from thrifty.metrics import measured, missing
 from thrifty.record import to_json
 from thrifty.stop import StopRequest, status_of
@@ -80,8 +85,8 @@ class TrainMethod:
         self.emit(Preparing(f"reading the {config.task.name} data"))
         task = registry.load("task", config.task.name)(config.task)
         self.data = task.prepare(config.architecture)
-        self._check_smoothing()
-        self.batch_size = self._choose_batch_size(given)
+        self.batch_size = batch_size_for(config, self.data, given)
+        check_levers(config, self.data, self.batch_size, self.device)
         self.steps = config.budget.steps_for(self.data.sizes["train"], self.batch_size)
         self._find_checkpoint()
         with shapes_only():
@@ -130,28 +135,6 @@ class TrainMethod:
         self.record["metrics"]["train/written_mib"] = measured(written / 2**20)
         return "ok", None
 
-    def _check_smoothing(self) -> None:
-        smoothing = self.config.regularizer.label_smoothing
-        if smoothing and not self.data.has_classes:
-            raise BadConfiguration(
-                f"regularizer.label_smoothing={smoothing:g}: smooths the probabilities of classes, and this target is a number; "
-                "leave it out"
-            )
-
-    def _choose_batch_size(self, given: Collection[str]) -> int:
-        examples, wanted = self.data.sizes["train"], self.config.batch_size
-        if wanted == "full":
-            return examples
-        size = int(wanted or 1)
-        if size <= examples:
-            return size
-        if "batch_size" in given:
-            raise BadConfiguration(
-                f"batch_size={size}: the training split has {examples} examples; give at most that, or batch_size=full"
-            )
-        self.data.about.append(f"the training split's {examples} examples make one batch: {size} are more")
-        return examples
-
     def _find_checkpoint(self) -> None:
         given = self.config.checkpoint
         if given is None:
@@ -172,6 +155,8 @@ class TrainMethod:
         if self._initial is not None:
             trained = load_trained(self._initial, torch.device("cpu"))
             model.load_state_dict(trained.module.state_dict())
+        if self.config.train.recompute:
+            recompute_blocks(model)
         return model.to(self.device, self.precision.weight_dtype)
 
     def endless_steps(self) -> Callable[[], None]:
@@ -194,9 +179,23 @@ class TrainMethod:
         optimizer = registry.load("optimizer", config.optimizer.name)(config.optimizer, model)
         factor = registry.load("schedule", config.schedule.name)(config.schedule, self.steps)
         assert config.optimizer.lr is not None
-        module = TrainingModule(model, self.data, optimizer, config.optimizer.lr, factor, self.precision, config.regularizer)
+        average = WeightAverage(model, config.train.average) if config.train.average else None
+        module = TrainingModule(
+            model,
+            self.data,
+            optimizer,
+            config.optimizer.lr,
+            factor,
+            self.precision,
+            config.regularizer,
+            config.train.clip,
+            average,
+        )
         if config.batch_size != "full":
             module.most_at_once = self.batch_size  # what was asked for, memory included
+        module.most_at_once = min(module.most_at_once, math.ceil(self.batch_size / config.train.accumulate))
+        if config.train.compile:
+            module.forward_pass = compiled_for_training(model)
         return module
 
     def _train(self, model: nn.Module) -> Trace:
