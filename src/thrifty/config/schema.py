@@ -67,6 +67,11 @@ class Training:
     recompute: bool = key(
         "compute activations again in the backward pass instead of keeping them: saves memory, costs a third more"
     )
+    checkpoints: float = key(
+        "least time between two checkpoints, of which two are kept; 0 writes one only where training is asked to stop",
+        unit="s",
+        at_least=0,
+    )
     compile: bool = key("train through torch.compile; the first step pays for compiling")
 
 
@@ -96,6 +101,7 @@ class Config:
     seed: int = key("seed of initialisation, order and dropout", at_least=0, below=2**32)
     threads: int | None = key("threads of one operation on the CPU", at_least=1, at_most=1024, null="every core we may use")
     checkpoint: str | None = key("a finished run whose weights to start from")
+    resume: str | None = key("a run that was cut off, to go on with as it began; goes with no other key but store")
     store: str = key("directory that holds everything we write")
     name: str | None = key("a name of your own for the run")
     tags: list[str] = key("labels for wandb and `thrifty list`")

@@ -120,6 +120,31 @@ class TrainingModule(pl.LightningModule):
                 penalty = penalty + self.regularizer.l2 * weight.float().square().sum()
         return penalty
 
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, the random numbers among it."""
+        on_cuda = torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []
+        return {
+            "steps_made": self.steps_made,
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state(),
+            "random": {"cpu": torch.get_rng_state(), "cuda": on_cuda},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave; the random numbers are `restore_random`'s."""
+        self.steps_made = state["steps_made"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.restore(state["average"])
+
+    def restore_random(self, state: dict[str, Any]) -> None:
+        """The random numbers of what `state` gave, last of all before the next step."""
+        torch.set_rng_state(state["random"]["cpu"])
+        if state["random"]["cuda"]:
+            torch.cuda.set_rng_state_all(state["random"]["cuda"])
+
     def averaged(self) -> AbstractContextManager[Any]:
         """Within it the model has the weights that are validated and kept."""
         return nullcontext() if self.average is None else self.average.in_place()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,15 @@ class WeightAverage:
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         torch._foreach_lerp_(self._mean, self._live, 1 - decay)
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes up."""
+        return {"steps": self.steps, "mean": list(self._mean)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.steps = state["steps"]
+        _copy(state["mean"], self._mean)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

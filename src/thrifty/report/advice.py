@@ -83,6 +83,9 @@ def _after_memory_ran_out(record: dict[str, Any]) -> Advice:
 
 
 def _after_a_stop(record: dict[str, Any]) -> Iterator[Advice]:
+    store = record["config"]["store"]
+    elsewhere = [] if store == "results" else [f"store={store}"]
+    yield shlex.join(["python", "run.py", f"resume={record['id']}", *elsewhere]), "goes on where this one was cut off"
     if record["metrics"].get("size/file_mib", {}).get("value") is not None:
         yield _again(record, "a new run that starts from the weights this one had", f"checkpoint={record['id']}")
 
