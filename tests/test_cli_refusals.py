@@ -48,7 +48,10 @@ def refused_in_worker(*overrides: str) -> ThriftyError:
         ("optimiser=adam", "no key 'optimiser'; did you mean 'optimizer'"),
         ("learning_rate=1", "no key 'learning_rate'"),
         ("dropout=0.1", "did you mean 'regularizer.dropout'"),
-        ("optimizer=adm", "choose one of adam, adamw, sgd; did you mean 'adam'"),
+        (
+            "optimizer=adm",
+            "choose one of adam, adamw, sgd, momentum, nesterov, adagrad, rmsprop, lion, muon, adafactor; did you mean 'adam'",
+        ),
         ("device=tpu", "must be one of auto, cpu, cuda, mps"),
         ("seed=1.5", "must be whole number"),
         ("optimizer.lr=fast", "must be number, above 0"),

@@ -106,8 +106,12 @@ def _one_experiment(overrides: list[str]) -> int:
     from rich.console import Console
 
     from thrifty.execution.experiment import run_experiment
+    from thrifty.execution.resumption import resumed_run
 
-    outcome = run_experiment(config, overrides, Path(config.store) / "runs", Console(stderr=True))
+    resumed = None
+    if config.resume is not None:
+        resumed, config, overrides = resumed_run(config, overrides)
+    outcome = run_experiment(config, overrides, Path(config.store) / "runs", Console(stderr=True), resumed=resumed)
     if outcome.message is not None:
         sys.stderr.write(f"error: {outcome.message}\n")
     elif outcome.record is not None and outcome.exit_code not in (0, *STOPPED):

@@ -52,6 +52,7 @@ _OTHERS = (
     Metric("train/mfu_pct", "%", _HIGHER, "rate of those operations, of the matrix-product rate measured in the same run"),
     Metric("train/energy_j", "J", _LOWER, "energy of training by a hardware counter, of the whole processor or GPU"),
     Metric("train/written_mib", "MiB", _LOWER, "bytes of the files the run leaves behind, wandb's not counted"),
+    Metric("train/checkpoints_mib", "MiB", _LOWER, "bytes of all checkpoints written while training, gone at its end"),
     Metric("infer/latency_ms", "ms", _LOWER, "median time of a prediction for one example"),
     Metric("infer/latency_p90_ms", "ms", _LOWER, "90th percentile of the same (needs 64 samples)"),
     Metric("infer/latency_p99_ms", "ms", _LOWER, "99th percentile of the same (needs 662 samples)"),

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from types import FrameType
 
 REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+if hasattr(signal, "SIGUSR2"):  # what clusters send before they take a job's machine away
+    REASONS[signal.SIGUSR2] = "terminated"
 EXIT_CODES = {"interrupted": 130, "terminated": 143}
 STOPPED = tuple(EXIT_CODES.values())
 """Exit codes of a run that was asked to stop: no error."""
@@ -23,7 +25,7 @@ def status_of(reason: str) -> str:
 
 
 class StopRequest:
-    """Remembers the first SIGINT or SIGTERM, for whoever looks; raises `Stopped` only where that does no harm."""
+    """Remembers the first SIGINT, SIGTERM or SIGUSR2, for whoever looks; raises `Stopped` only where that does no harm."""
 
     def __init__(self) -> None:
         self.reason: str | None = None

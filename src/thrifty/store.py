@@ -104,6 +104,23 @@ class RunDirectory:
             raise BadData(f"{path}: cannot be written ({error.strerror}); its record was left as it is") from error
         return cls(path, read_json(path / RESULT), lock)
 
+    @classmethod
+    def go_on(cls, path: Path, record: dict[str, Any]) -> RunDirectory:
+        """The directory of a run that was cut off, its record now that of another attempt, which is running.
+
+        Raises:
+            BadData: a process still holds it, or it cannot be written.
+        """
+        directory = cls.take_over(path)
+        record["id"], record["started"] = directory.record["id"], directory.record["started"]
+        try:
+            write_atomically(path / RESERVE, bytes(_RESERVED_BYTES))
+            write_atomically(path / RESULT, to_json(record))
+        except OSError as error:
+            directory.lock.release()
+            raise BadData(f"{path}: cannot be written ({error.strerror}); its record was left as it is") from error
+        return cls(path, record, directory.lock)
+
     def finish(self, status: str, reason: str | None) -> None:
         """Replace the running record by the whole one, unless another attempt has taken the directory over; let go of it.
 

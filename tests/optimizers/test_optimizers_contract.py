@@ -43,7 +43,8 @@ def _give(model: nn.Linear, weight: list[float], bias: list[float]) -> None:
 def test_it_learns_in_every_dtype_of_weights(name: str, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     model = nn.Linear(4, 1).to(dtype)
-    optimizer = _optimizer(_default(name, 0.05), model)
+    # Adagrad's steps shrink with the root of their number: a hundred of them go no farther than twenty. Muon's are a fifth of lr.
+    optimizer = _optimizer(_default(name, {"adagrad": 0.5, "muon": 0.2}.get(name, 0.05)), model)
     inputs = torch.randn(32, 4, dtype=dtype)
     targets = inputs.sum(1, keepdim=True)
     losses = []
@@ -191,3 +192,97 @@ def test_one_step_of_gradient_descent_is_the_formula() -> None:
     np.testing.assert_allclose(after["hidden1.bias"], b1 - alpha * steps["b1"], rtol=1e-12)
     np.testing.assert_allclose(after["output.weight"], (w2 - alpha * steps["w2"]).T, rtol=1e-12)
     np.testing.assert_allclose(after["output.bias"], b2 - alpha * steps["b2"], rtol=1e-12)
+
+
+def test_momentum_and_nesterov_take_two_steps() -> None:
+    """After the second gradient the velocity is 0.9 * (1, -2, 0.5) + (3, 1, 0) = (3.9, -0.8, 0.45)."""
+    start, first, second = np.array([1.0, 2.0, 3.0]), np.array([1.0, -2.0, 0.5]), np.array([3.0, 1.0, 0.0])
+    velocity = 0.9 * first + second
+    expected = {
+        "momentum": start - 0.1 * first - 0.1 * velocity,
+        # Nesterov's first velocity is the gradient too; each step goes on by 0.9 of the velocity.
+        "nesterov": start - 0.1 * 1.9 * first - 0.1 * (second + 0.9 * velocity),
+    }
+    for name, end in expected.items():
+        model = _one_linear([1.0, 2.0], [3.0])
+        optimizer = _optimizer(chosen(f"optimizer={name}", lr=0.1, momentum=0.9), model)
+        for gradient in (first, second):
+            _give(model, gradient[:2].tolist(), gradient[2:].tolist())
+            optimizer.step()
+        assert [*model.weight.tolist()[0], *model.bias.tolist()] == pytest.approx(end), name
+
+
+def test_adagrad_and_rmsprop_divide_by_the_root_of_squares() -> None:
+    start, first, second = np.array([1.0, 2.0, 3.0]), np.array([4.0, -0.5, 0.25]), np.array([-1.0, 2.0, 0.25])
+    summed = start - 0.1 * first / (np.abs(first) + 1e-10) - 0.1 * second / (np.sqrt(first**2 + second**2) + 1e-10)
+    mean = 0.2 * first**2
+    later = 0.8 * mean + 0.2 * second**2
+    running = start - 0.1 * first / (np.sqrt(mean) + 1e-3) - 0.1 * second / (np.sqrt(later) + 1e-3)
+    for config, end in (
+        (chosen("optimizer=adagrad", lr=0.1), summed),
+        (chosen("optimizer=rmsprop", lr=0.1, decay=0.8, eps=1e-3), running),
+    ):
+        model = _one_linear([1.0, 2.0], [3.0])
+        optimizer = _optimizer(config, model)
+        for gradient in (first, second):
+            _give(model, gradient[:2].tolist(), gradient[2:].tolist())
+            optimizer.step()
+        assert [*model.weight.tolist()[0], *model.bias.tolist()] == pytest.approx(end), config.name
+
+
+def test_lion_steps_by_the_sign_of_its_mean() -> None:
+    model = _one_linear([1.0, 2.0], [3.0])
+    optimizer = _optimizer(chosen("optimizer=lion", lr=0.1, betas=[0.5, 0.9], weight_decay=0.5), model)
+    _give(model, [4.0, -0.01], [2.0])
+    optimizer.step()  # the mean is 0: the gradient's signs; matrices decay by 0.1 * 0.5 first, biases do not
+    assert model.weight.tolist()[0] == pytest.approx([0.95 - 0.1, 1.9 + 0.1])
+    assert model.bias.tolist() == pytest.approx([2.9])
+    _give(model, [-0.1, 0.1], [-0.3])
+    optimizer.step()
+    # Means are now a tenth of the first gradients: (0.4, -0.001, 0.2). Half of them and half of the new ones: (+, +, -).
+    assert model.weight.tolist()[0] == pytest.approx([0.95 * 0.85 - 0.1, 0.95 * 2.0 - 0.1])
+    assert model.bias.tolist() == pytest.approx([2.9 + 0.1])
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 3, 2, 2)])
+def test_muon_s_step_is_nearly_orthogonal_and_as_large_as_adamw_s(shape: tuple[int, ...]) -> None:
+    """Every singular value of the step is near lr * 0.2 * the root of the larger side: the iteration stops at 0.7 to 1.2 of it."""
+    torch.manual_seed(0)
+    model = nn.Module()
+    model.layer = nn.Linear(shape[1], shape[0], bias=False) if len(shape) == 2 else nn.Conv2d(shape[1], shape[0], 2, bias=False)
+    weight = model.layer.weight
+    before = weight.detach().clone()
+    optimizer = _optimizer(chosen("optimizer=muon", lr=0.1, weight_decay=0.0), model)
+    weight.grad = torch.randn(shape) * 1e-3
+    optimizer.step()
+    matrix = (before - weight.detach()).flatten(1)
+    found = torch.linalg.svdvals(matrix) / (0.1 * 0.2 * max(matrix.shape) ** 0.5)
+    assert found.min() > 0.5
+    assert found.max() < 1.3
+
+
+def test_muon_leaves_embeddings_norms_biases_and_the_output_to_adamw() -> None:
+    shape = {"vocabulary": 7, "context": 5}
+    model = load("architecture", "gpt")(chosen("architecture=gpt", width=64, depth=1), shape, 0.0)
+    names = {id(one): name for name, one in model.named_parameters()}
+    optimizer = _optimizer(chosen("optimizer=muon", lr=0.1), model)
+    hidden = {names[id(one)] for one in optimizer.param_groups[0]["params"]}
+    assert len(hidden) == 4
+    assert all(name.endswith(".weight") and ("attention." in name or "feed_forward." in name) for name in hidden)
+    mlp = load("architecture", "mlp")(chosen("architecture=mlp", widths=[4, 3]), {"inputs": 3, "outputs": 2}, 0.0)
+    others = {
+        id(one) for group in _optimizer(chosen("optimizer=muon", lr=0.1), mlp).param_groups[1:] for one in group["params"]
+    }
+    assert {name for name, one in mlp.named_parameters() if id(one) in others} == {
+        "hidden1.bias", "hidden2.bias", "output.weight", "output.bias",
+    }  # fmt: skip
+
+
+def test_adafactor_s_first_step_is_relative_to_the_weights() -> None:
+    """A vector: the second moment is the gradient's own square, so each entry moves by lr times the weights' root mean square."""
+    model = _one_linear([3.0, 4.0], [2.0])
+    optimizer = _optimizer(chosen("optimizer=adafactor", lr=0.1), model)
+    _give(model, [0.5, -0.5], [7.0])
+    optimizer.step()
+    assert model.bias.tolist() == pytest.approx([2.0 - 0.1 * 2.0])
+    assert model.weight.tolist()[0] == pytest.approx([3 - 0.1 * 12.5**0.5, 4 + 0.1 * 12.5**0.5])

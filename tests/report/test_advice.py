@@ -129,8 +129,10 @@ def test_a_loss_that_ran_away_is_met_by_a_lower_learning_rate() -> None:
 @pytest.mark.parametrize("status", ["killed", "preempted"])
 def test_a_stopped_run_with_weights_can_be_gone_on_with(status: str) -> None:
     record = make_record(status=status, reason="stopped")
-    assert next_steps(record)[0][0] == f"python run.py task=tabular checkpoint={record['id']}"
-    assert next_steps(record | {"metrics": {}}) == []
+    goes_on, anew = (command for command, _ in next_steps(record))
+    assert goes_on == f"python run.py resume={record['id']}"
+    assert anew == f"python run.py task=tabular checkpoint={record['id']}"
+    assert [command for command, _ in next_steps(record | {"metrics": {}})] == [goes_on]
 
 
 @pytest.mark.parametrize("status", ["running", "error", "unsupported"])

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from chosen import chosen
+from thrifty.config.compose import compose
 from thrifty.config.registry import CHOICES, load
+from thrifty.errors import BadConfiguration
 
 
 def _factors(config: Any, steps: int) -> list[float]:
@@ -65,3 +67,33 @@ def test_cosine_works_in_the_shortest_runs(warmup: float) -> None:
 def test_cosine_comes_down_even_after_the_longest_warmup() -> None:
     factors = _factors(chosen("schedule=cosine", warmup=0.999, final=0.1), 100)
     assert factors[-2:] == pytest.approx([1.0, 0.1])
+
+
+def test_step_falls_at_its_milestones() -> None:
+    assert _factors(chosen("schedule=step", milestones=[0.5, 0.75], factor=0.1), 8) == pytest.approx(
+        [1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01]
+    )
+    assert _factors(chosen("schedule=step", milestones=[], factor=0.1), 2) == [1.0, 1.0]
+
+
+def test_one_cycle_goes_up_and_down_along_cosines() -> None:
+    factors = _factors(chosen("schedule=one_cycle", warmup=0.4, initial=0.2, final=0.1), 11)
+    up = [0.2 + 0.8 * (1 - math.cos(math.pi * done / 4)) / 2 for done in range(5)]
+    down = [0.1 + 0.9 * (1 + math.cos(math.pi * done / 6)) / 2 for done in range(7)]
+    assert factors == pytest.approx(up + down[1:])
+    assert (factors[0], factors[4], factors[-1]) == pytest.approx((0.2, 1.0, 0.1))
+
+
+def test_warmup_stable_decay_stays_at_the_peak_and_falls_by_a_root() -> None:
+    factors = _factors(chosen("schedule=warmup_stable_decay", warmup=0.2, decay=0.4, final=0.1), 10)
+    assert factors[:6] == pytest.approx([0.5, 1, 1, 1, 1, 1])
+    # Four steps of falling: after the first a quarter is done, whose root is a half.
+    assert factors[6:] == pytest.approx([1 - 0.9 * math.sqrt(done / 4) for done in (1, 2, 3, 4)])
+    assert factors[6] == pytest.approx(0.55)
+    flat = _factors(chosen("schedule=warmup_stable_decay", warmup=0.0, decay=0.0, final=0.1), 3)
+    assert flat == [1.0, 1.0, 1.0]
+
+
+def test_warmup_and_decay_are_not_more_than_the_run() -> None:
+    with pytest.raises(BadConfiguration, match=r"warmup=0.6 and schedule.decay=0.5: are more than the whole run"):
+        compose(["schedule=warmup_stable_decay", "schedule.warmup=0.6", "schedule.decay=0.5"])

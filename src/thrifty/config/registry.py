@@ -12,10 +12,21 @@ from thrifty.config.choices.engines import Compile, Engine
 from thrifty.config.choices.loggers import Logger, Wandb
 from thrifty.config.choices.measures import Measure
 from thrifty.config.choices.methods import Method
-from thrifty.config.choices.optimizers import Adam, AdamW, Sgd
+from thrifty.config.choices.optimizers import (
+    Adafactor,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    Momentum,
+    Muon,
+    Nesterov,
+    RmsProp,
+    Sgd,
+)
 from thrifty.config.choices.precisions import Bf16, Precision
-from thrifty.config.choices.schedules import Cosine, InverseTime, Schedule
-from thrifty.config.choices.tasks import Tabular, Text
+from thrifty.config.choices.schedules import Cosine, InverseTime, OneCycle, Schedule, Step, WarmupStableDecay
+from thrifty.config.choices.tasks import Image, Tabular, Text
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,7 @@ CHOICES: dict[str, dict[str, Choice]] = {
     "task": {
         "text": Choice(Text, "thrifty.tasks.text:TextTask"),
         "tabular": Choice(Tabular, "thrifty.tasks.tabular:TabularTask"),
+        "image": Choice(Image, "thrifty.tasks.image:ImageTask"),
     },
     "architecture": {
         "gpt": Choice(Gpt, "thrifty.architectures.gpt:build"),
@@ -54,11 +66,21 @@ CHOICES: dict[str, dict[str, Choice]] = {
         "adam": Choice(Adam, "thrifty.optimizers.adam:build"),
         "adamw": Choice(AdamW, "thrifty.optimizers.adamw:build"),
         "sgd": Choice(Sgd, "thrifty.optimizers.sgd:build"),
+        "momentum": Choice(Momentum, "thrifty.optimizers.momentum:build"),
+        "nesterov": Choice(Nesterov, "thrifty.optimizers.nesterov:build"),
+        "adagrad": Choice(Adagrad, "thrifty.optimizers.adagrad:build"),
+        "rmsprop": Choice(RmsProp, "thrifty.optimizers.rmsprop:build"),
+        "lion": Choice(Lion, "thrifty.optimizers.lion:build"),
+        "muon": Choice(Muon, "thrifty.optimizers.muon:build"),
+        "adafactor": Choice(Adafactor, "thrifty.optimizers.adafactor:build"),
     },
     "schedule": {
         "constant": Choice(Schedule, "thrifty.schedules.constant:build"),
         "cosine": Choice(Cosine, "thrifty.schedules.cosine:build"),
         "inverse_time": Choice(InverseTime, "thrifty.schedules.inverse_time:build"),
+        "step": Choice(Step, "thrifty.schedules.step:build"),
+        "one_cycle": Choice(OneCycle, "thrifty.schedules.one_cycle:build"),
+        "warmup_stable_decay": Choice(WarmupStableDecay, "thrifty.schedules.warmup_stable_decay:build"),
     },
     "precision": {
         "fp32": Choice(Precision, "thrifty.precisions.fp32:build"),

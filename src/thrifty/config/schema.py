@@ -59,6 +59,20 @@ class Training:
     steps_per_call: int | None = key(
         "optimiser steps in one call of Lightning's loop; 1 is its usual way", at_least=1, null="about 50 ms of them"
     )
+    clip: float = key("largest norm of the gradient, above which it is scaled down; 0 never is", at_least=0)
+    accumulate: int = key("parts a batch is computed in, one after the other, their gradients summed: saves memory", at_least=1)
+    average: float = key(
+        "decay of a running mean of the weights, which is validated and kept; 0 makes none", at_least=0, below=1
+    )
+    recompute: bool = key(
+        "compute activations again in the backward pass instead of keeping them: saves memory, costs a third more"
+    )
+    checkpoints: float = key(
+        "least time between two checkpoints, of which two are kept; 0 writes one only where training is asked to stop",
+        unit="s",
+        at_least=0,
+    )
+    compile: bool = key("train through torch.compile; the first step pays for compiling")
 
 
 @dataclass(kw_only=True)
@@ -87,6 +101,7 @@ class Config:
     seed: int = key("seed of initialisation, order and dropout", at_least=0, below=2**32)
     threads: int | None = key("threads of one operation on the CPU", at_least=1, at_most=1024, null="every core we may use")
     checkpoint: str | None = key("a finished run whose weights to start from")
+    resume: str | None = key("a run that was cut off, to go on with as it began; goes with no other key but store")
     store: str = key("directory that holds everything we write")
     name: str | None = key("a name of your own for the run")
     tags: list[str] = key("labels for wandb and `thrifty list`")

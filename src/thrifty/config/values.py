@@ -24,7 +24,7 @@ def root_values() -> dict[str, Any]:
 def choice_values(group: str, name: str) -> dict[str, Any]:
     """Values of the keys of one choice."""
     values = {key: value for key, value in _file(f"{group}/{name}.yaml").items() if key != "defaults"}
-    return values[group] if set(values) == {group} else values  # a task's file also changes other groups' defaults
+    return values[group] if isinstance(values.get(group), dict) else values  # a task's file also changes other keys' defaults
 
 
 def default_choice(group: str, task: str | None = None) -> str:

@@ -56,6 +56,14 @@ class Compile(Engine):
         return {"TORCHINDUCTOR_CACHE_DIR": directory, "TMPDIR": directory}
 
 
+def compiled_for_training(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The module's forward pass and its backward one, compiled for each shape when it first comes."""
+    import torch
+
+    _hold_progress_bars()
+    return torch.compile(module.__call__, dynamic=False)
+
+
 def _hold_progress_bars() -> None:
     """Inductor's progress bar, off or not, takes a lock between processes, which ours would leave behind: they end at once."""
     from torch.hub import tqdm  # pyright: ignore[reportPrivateImportUsage]

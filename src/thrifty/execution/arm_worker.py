@@ -182,8 +182,10 @@ def _block(call: Callable[[], object], device: Any, calls: int, clock: OwnClock)
         call()
     synchronise(device)
     events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else []
-    switches, cpu, waited = involuntary_switches() or 0, time.process_time(), clock.waited()
-    graphs, begin = graphs_compiled(), time.perf_counter()
+    switches, cpu, graphs = involuntary_switches() or 0, time.process_time(), graphs_compiled()
+    # The wait is read within the time it is taken off from: one that came between the two would else be taken off, and not in it.
+    begin = time.perf_counter()
+    waited = clock.waited()
     if events:
         events[0].record()
     for _ in range(calls):
@@ -191,8 +193,8 @@ def _block(call: Callable[[], object], device: Any, calls: int, clock: OwnClock)
     if events:
         events[1].record()
     synchronise(device)
-    seconds = time.perf_counter() - begin
     waited = clock.waited() - waited
+    seconds = time.perf_counter() - begin
     return Block(
         calls,
         seconds - waited,

@@ -19,8 +19,14 @@ from thrifty.sinks.base import Sink
 from thrifty.sinks.terminal import TerminalSink
 
 
-def run_experiment(config: Config, overrides: list[str], parent: Path, console: Console, group: str | None = None) -> Outcome:
-    """Run it in a worker, its events going to the terminal and the logger."""
+def run_experiment(
+    config: Config, overrides: list[str], parent: Path, console: Console, group: str | None = None, resumed: Path | None = None
+) -> Outcome:
+    """Run it in a worker, its events going to the terminal and the logger.
+
+    Args:
+        resumed: directory of a run that goes on; None begins one.
+    """
     warm_up()  # its imports go on while the logger makes its own
     try:
         logger = registry.load("logger", config.logger.name)(config.logger, group)
@@ -33,7 +39,7 @@ def run_experiment(config: Config, overrides: list[str], parent: Path, console: 
             sink.handle(event)
 
     try:
-        return launch(config, overrides, parent, handle)
+        return launch(config, overrides, parent, handle, resumed)
     finally:
         for sink in sinks:
             sink.close()

@@ -23,6 +23,7 @@ from thrifty.events import HEARD, Event, Finished, Refused, Started
 from thrifty.execution import fork_server
 from thrifty.execution.death import cause_of_death, kernel_kills
 from thrifty.record import new_record
+from thrifty.stop import REASONS
 from thrifty.store import LOCK, RunDirectory
 
 if TYPE_CHECKING:
@@ -41,19 +42,22 @@ class Outcome:
     """The one line of a refusal."""
 
 
-def launch(config: Config, overrides: list[str], parent: Path, handle: Callable[[Event], None]) -> Outcome:
+def launch(
+    config: Config, overrides: list[str], parent: Path, handle: Callable[[Event], None], resumed: Path | None = None
+) -> Outcome:
     """Run one experiment in a worker of its own; blocks until it has ended.
 
     Args:
         config: what `overrides` compose to.
         parent: directory the run's own is made in.
         handle: receives every event of the run, in order.
+        resumed: directory of a run that goes on; None begins one.
     """
     from thrifty.execution.worker import Job, work
 
     descriptor, log = tempfile.mkstemp(prefix="thrifty-", suffix=".log")
     os.close(descriptor)
-    job = Job(config, overrides, str(parent), log, secrets.token_hex(8))
+    job = Job(config, overrides, str(parent), log, secrets.token_hex(8), None if resumed is None else str(resumed))
     kills_before = kernel_kills()
     context = fork_server.context()
     ours, theirs = context.Pipe()
@@ -126,7 +130,7 @@ def _listen(
 
 @contextlib.contextmanager
 def _forwarding(process: BaseProcess) -> Iterator[None]:
-    """Give SIGINT and SIGTERM to the worker, which ends at a safe place; a third one kills it.
+    """Give what asks us to stop to the worker, which ends at a safe place; a third one kills it.
 
     Before there is a worker they end the command line, and a worker that is just being made ends with it.
     """
@@ -147,7 +151,7 @@ def _forwarding(process: BaseProcess) -> Iterator[None]:
         if received == 1:
             sys.stderr.write("\nstopping at the next step; the weights will be kept (twice more kills)\n")
 
-    before = {one: signal.signal(one, forward) for one in (signal.SIGINT, signal.SIGTERM)}
+    before = {one: signal.signal(one, forward) for one in REASONS}
     try:
         yield
     finally:

@@ -47,6 +47,8 @@ class Job:
     """File that stdout and stderr go to until the run has a directory."""
     attempt: str
     """Token by which the record knows whose it is."""
+    resumed: str | None = None
+    """Directory of a run that goes on; None begins one."""
 
 
 def work(connection: Connection, job: Job) -> None:
@@ -98,7 +100,8 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
         torch.set_num_threads(threads)
         device = choose_device(config)
         method = registry.load("method", config.method.name)(config, device, emit, stop)
-        data = method.prepare({one.key_or_group for one in parse(job.overrides)})
+        resumed = None if job.resumed is None else Path(job.resumed)
+        data = method.prepare({one.key_or_group for one in parse(job.overrides)}, resumed)
         record = new_record(plain(config), job.overrides, job.attempt)
     record["data"] = data
     record["environment"] |= {
@@ -106,7 +109,10 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
         "threads": threads,
         **libraries.in_force(),
     }
-    directory = RunDirectory.claim(Path(job.parent), record)
+    if job.resumed is None:
+        directory = RunDirectory.claim(Path(job.parent), record)
+    else:
+        directory = RunDirectory.go_on(Path(job.resumed), record)
     _redirect(directory.path / "run.log", Path(job.log))
     emit(Started(str(directory.path), record["id"], record["config"], data["about"]))
     status, reason, code = "error", None, 1
@@ -161,7 +167,8 @@ def _redirect(log: Path, earlier: Path | None = None) -> None:
     sys.stderr.flush()
     if earlier is not None:
         with contextlib.suppress(OSError):  # its end is worth less than the run
-            shutil.copyfile(earlier, log)
+            with earlier.open("rb") as source, log.open("ab") as target:  # behind what an earlier attempt has left there
+                shutil.copyfileobj(source, target)
             earlier.unlink()  # here, and not only by the command line, which may be gone by then
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from thrifty.config.schema import Regularizer
 from thrifty.methods.sampler import Batches
+from thrifty.methods.weight_average import WeightAverage
 from thrifty.precisions.base import Precision
 from thrifty.tasks.base import Data
 
@@ -34,12 +36,16 @@ class TrainingModule(pl.LightningModule):
         lr_factor: Callable[[int], float],
         precision: Precision,
         regularizer: Regularizer,
+        clip: float = 0.0,
+        average: WeightAverage | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
         self.data, self.optimizer, self.precision, self.regularizer = data, optimizer, precision, regularizer
-        self.peak_lr, self.lr_factor = peak_lr, lr_factor
+        self.peak_lr, self.lr_factor, self.clip, self.average = peak_lr, lr_factor, clip, average
+        self.forward_pass: Callable[[Tensor], Tensor] = model.__call__
+        """The model, or what computes the same faster."""
         self.most_at_once = data.most_at_once
         """Examples in one forward pass; a batch of more is computed in parts."""
         self.steps_made = 0
@@ -67,7 +73,11 @@ class TrainingModule(pl.LightningModule):
             for parameter in self._trained:  # what zero_grad does, without its profiling: 2 % of a small MLP's step
                 parameter.grad = None
             losses.append(self.backward_in_parts(batch) if isinstance(batch, Tensor) else self.backward_whole(*batch))
+            if self.clip:
+                nn.utils.clip_grad_norm_(self._trained, self.clip)
             self.optimizer.step()
+            if self.average is not None:
+                self.average.update()
         self.steps_made += len(losses)
         self.call_losses = losses
 
@@ -95,7 +105,7 @@ class TrainingModule(pl.LightningModule):
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         with self.precision.context(inputs.device.type):
-            outputs = self.model(inputs)
+            outputs = self.forward_pass(inputs)
         return self.data.loss(outputs.float(), targets, self.regularizer.label_smoothing)
 
     def _penalty(self) -> Tensor | None:
@@ -109,6 +119,35 @@ class TrainingModule(pl.LightningModule):
             if self.regularizer.l2:
                 penalty = penalty + self.regularizer.l2 * weight.float().square().sum()
         return penalty
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, the random numbers among it."""
+        on_cuda = torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []
+        return {
+            "steps_made": self.steps_made,
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state(),
+            "random": {"cpu": torch.get_rng_state(), "cuda": on_cuda},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave; the random numbers are `restore_random`'s."""
+        self.steps_made = state["steps_made"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.restore(state["average"])
+
+    def restore_random(self, state: dict[str, Any]) -> None:
+        """The random numbers of what `state` gave, last of all before the next step."""
+        torch.set_rng_state(state["random"]["cpu"])
+        if state["random"]["cuda"]:
+            torch.cuda.set_rng_state_all(state["random"]["cuda"])
+
+    def averaged(self) -> AbstractContextManager[Any]:
+        """Within it the model has the weights that are validated and kept."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def learning_rate(self, step: int) -> float:
         """Of the optimiser step with this number, counted from 0."""

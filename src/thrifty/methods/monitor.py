@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,6 +16,7 @@ from torch import Tensor
 from thrifty.errors import Diverged
 from thrifty.events import Event, HistoryRow, Progress
 from thrifty.measure.statistics import Interval
+from thrifty.methods.checkpoints import Checkpoints
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.sampler import Calls
 from thrifty.metrics import improves
@@ -73,7 +75,10 @@ class TrainingMonitor(pl.Callback):
         history_steps: set[int],
         deciding: str,
         emit: Callable[[Event], None],
+        checkpoints: Checkpoints | None = None,
+        resumed: dict[str, Any] | None = None,
     ) -> None:
+        self.checkpoints, self._resumed = checkpoints, resumed
         self.calls, self.limits, self.validate, self.emit = calls, limits, validate, emit
         self.validation_steps, self.history_steps = validation_steps, history_steps
         self.deciding = f"validation/{deciding}"
@@ -86,13 +91,18 @@ class TrainingMonitor(pl.Callback):
         self._best_validation: dict[str, Interval] = {}
         self._without_better = 0
         self._validated_at = -1
-        self._validating_seconds = 0.0
+        self._apart_seconds = 0.0
         self._losses: list[float] = []
         """Of the steps since the last row of the history."""
+        if resumed is not None:
+            self._restore(resumed["monitor"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock, and take back the signals, for which Lightning has set handlers of its own."""
         self.limits.stop.install()
+        if self._resumed is not None:
+            assert isinstance(pl_module, TrainingModule)
+            pl_module.restore_random(self._resumed["module"])
         # Lightning has asked for the first draws already: their time is the first call's.
         self._begin = time.perf_counter() - self.calls.seconds
 
@@ -113,15 +123,18 @@ class TrainingMonitor(pl.Callback):
         self._follow(pl_module, step - steps, losses, seconds / steps)
         self._tell(step, now, losses[-1])
         self._end_where_due(trainer, step)
-        # What is done here for training's sake is part of the next call's time.
-        self._begin, self._validating_seconds = now + self._validating_seconds, 0.0
+        self._keep(pl_module, step)
+        # What is done here for training's sake is part of the next call's time; validations and checkpoints are not.
+        self._begin, self._apart_seconds = now + self._apart_seconds, 0.0
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A last validation where the last step had none, and back to the best weights where stopping early is on."""
+        """A last validation where the last step had none, and the mean of the weights where one is made, and back to the best where stopping early is on."""
         assert isinstance(pl_module, TrainingModule)
         step = pl_module.steps_made
         if self.trace.stopped is None and self._validated_at != step:
             self._write_history(pl_module, step, self._spent, validating=True)
+        if pl_module.average is not None:
+            pl_module.average.keep()
         if self._best_state:
             pl_module.model.load_state_dict(self._best_state)
             self.trace.validation = self._best_validation
@@ -156,12 +169,13 @@ class TrainingMonitor(pl.Callback):
         if validating or step in self.validation_steps:
             begin = time.perf_counter()
             self._validated_at = step
-            validation = self.validate()
-            _hold(module, "the validation loss", validation["loss"].value, step)
-            self.trace.validation = validation
-            values |= {f"validation/{name}": one.value for name, one in self.trace.validation.items()}
-            self._weigh(module, values[self.deciding])
-            self._validating_seconds += time.perf_counter() - begin
+            with module.averaged():
+                validation = self.validate()
+                _hold(module, "the validation loss", validation["loss"].value, step)
+                self.trace.validation = validation
+                values |= {f"validation/{name}": one.value for name, one in self.trace.validation.items()}
+                self._weigh(module, values[self.deciding])
+            self._apart_seconds += time.perf_counter() - begin
         if self.trace.history and self.trace.history[-1]["step"] == step:
             self.trace.history[-1] |= values
         else:
@@ -185,6 +199,44 @@ class TrainingMonitor(pl.Callback):
         else:
             self._without_better += 1
 
+    def _keep(self, module: TrainingModule, step: int) -> None:
+        """A checkpoint where one is due, or training was asked to stop."""
+        kept = self.checkpoints
+        if kept is None or step >= self.calls.steps or not (self.trace.stopped or kept.due()):
+            return
+        begin = time.perf_counter()
+        try:
+            kept.save(step, {"module": module.state(), "monitor": self._state()})
+        except OSError as error:
+            if "no_checkpoint" not in self.trace.flags:
+                self.trace.flags.append("no_checkpoint")
+            sys.stderr.write(f"{kept.directory}: no checkpoint could be written ({error.strerror}); training goes on\n")
+        self._apart_seconds += time.perf_counter() - begin
+
+    def _state(self) -> dict[str, Any]:
+        """What is known of the training so far; a run that goes on tells of all of it."""
+        trace = self.trace
+        return {
+            "calls": [list(one) for one in trace.calls],
+            "history": trace.history,
+            "validation": _as_plain(trace.validation),
+            "seconds_to_target": trace.seconds_to_target,
+            "flags": trace.flags,
+            "best": [self._best, self._without_better, self._best_state, _as_plain(self._best_validation)],
+            "losses": self._losses,
+            "validated_at": self._validated_at,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        trace = self.trace
+        trace.calls = [(steps, seconds, waited) for steps, seconds, waited in state["calls"]]
+        trace.history, trace.flags = state["history"], state["flags"]
+        trace.validation, trace.seconds_to_target = _as_intervals(state["validation"]), state["seconds_to_target"]
+        self._best, self._without_better, self._best_state, best = state["best"]
+        self._best_validation = _as_intervals(best)
+        self._losses, self._validated_at = state["losses"], state["validated_at"]
+        self._spent = trace.seconds
+
     def _end_where_due(self, trainer: pl.Trainer, step: int) -> None:
         self.trace.stopped = self.limits.stop.reason
         early = bool(self.limits.patience) and self._without_better >= self.limits.patience
@@ -195,6 +247,14 @@ class TrainingMonitor(pl.Callback):
             self.trace.flags.append("stopped_early")
         if self.trace.stopped or early or spent:
             trainer.should_stop = True
+
+
+def _as_plain(found: dict[str, Interval]) -> dict[str, Any]:
+    return {name: asdict(one) for name, one in found.items()}
+
+
+def _as_intervals(plain: dict[str, Any]) -> dict[str, Interval]:
+    return {name: Interval(**one) for name, one in plain.items()}
 
 
 def _hold(module: TrainingModule, what: str, loss: float, step: int) -> None:

@@ -57,6 +57,7 @@ class Calls:
 
     Args:
         gather: draws (batches, examples) -> inputs and targets, their dimensions led by those; None leaves it to the module.
+        start: steps that were made before, in a run that goes on.
     """
 
     def __init__(
@@ -66,8 +67,9 @@ class Calls:
         stops: set[int],
         steps_per_call: int | None,
         gather: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
+        start: int = 0,
     ) -> None:
-        self.sampler, self.steps, self.gather = sampler, steps, gather
+        self.sampler, self.steps, self.gather, self.start = sampler, steps, gather, start
         self.stops = sorted(stops | {1, steps})
         self.fixed = steps_per_call
         self.size = steps_per_call or 1
@@ -82,7 +84,7 @@ class Calls:
 
     def __iter__(self) -> Iterator[Batches]:
         self._gathered = []
-        step, next_stop = 0, 0
+        step, next_stop = self.start, 0
         while step < self.steps:
             while self.stops[next_stop] <= step:
                 next_stop += 1
@@ -100,7 +102,7 @@ class Calls:
         missing = count - len(self._gathered)
         if missing > 0:
             # The first step's batch comes alone: its time is the first call's, and it tells how large batches are.
-            ahead = min(MOST_GATHERED, GATHERED_BYTES // self._batch_bytes) if step else 1
+            ahead = min(MOST_GATHERED, GATHERED_BYTES // self._batch_bytes) if self._batch_bytes else 1
             first = step + len(self._gathered)
             inputs, targets = self.gather(self.sampler.draws(first, min(max(missing, ahead), self.steps - first)))
             self._batch_bytes = max(1, inputs[0].nbytes + targets[0].nbytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from thrifty.atomic import write_atomically
 from thrifty.config import registry
 from thrifty.config.compose import plain
 from thrifty.config.schema import Config
+from thrifty.engines.compile import compiled_for_training
 from thrifty.errors import BadConfiguration, BadData, Diverged
 from thrifty.events import Event, Preparing
 from thrifty.execution import inductor
@@ -26,6 +28,7 @@ from thrifty.measure.energy import EnergyMeter, energy_entry
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
 from thrifty.measure.statistics import Interval
 from thrifty.methods.arithmetic import quality_metrics, size_metrics, training_metrics
+from thrifty.methods.checkpoints import Checkpoints
 from thrifty.methods.evaluate import predictor, scores_of
 from thrifty.methods.fresh_loading import FreshLoading
 from thrifty.methods.inference import inference_metrics
@@ -33,9 +36,12 @@ from thrifty.methods.model import build_model, load_trained, manifest_of, same_a
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Limits, Trace, TrainingMonitor, lightning_trainer
 from thrifty.methods.profiling import profile_run
+from thrifty.methods.recomputation import recompute_blocks
+from thrifty.methods.requirements import batch_size_for, check_levers
 from thrifty.methods.sampler import BatchSampler, Calls
+from thrifty.methods.weight_average import WeightAverage
 from thrifty.metrics import measured, missing
-from thrifty.record import to_json
+from thrifty.record import config_hash, to_json
 from thrifty.stop import StopRequest, status_of
 from thrifty.store import RunDirectory, find_run, read_record, room_for
 from thrifty.tasks.base import Data
@@ -65,11 +71,12 @@ class TrainMethod:
         self.parents: list[str] = []
         self._initial: Path | None = None
 
-    def prepare(self, given: Collection[str]) -> dict[str, Any]:
+    def prepare(self, given: Collection[str], resumed: Path | None = None) -> dict[str, Any]:
         """Read the data and hold the configuration to it, before anything is written; returns the record's `data`.
 
         Args:
             given: keys the user gave: the default batch gives way to a small training split, one asked for does not.
+            resumed: directory of the run that goes on, if one does.
 
         Raises:
             BadConfiguration: a batch larger than the training split, label smoothing without classes, or a checkpoint of
@@ -80,10 +87,14 @@ class TrainMethod:
         self.emit(Preparing(f"reading the {config.task.name} data"))
         task = registry.load("task", config.task.name)(config.task)
         self.data = task.prepare(config.architecture)
-        self._check_smoothing()
-        self.batch_size = self._choose_batch_size(given)
+        self.batch_size = batch_size_for(config, self.data, given)
+        check_levers(config, self.data, self.batch_size, self.device)
         self.steps = config.budget.steps_for(self.data.sizes["train"], self.batch_size)
         self._find_checkpoint()
+        self._of = f"{config_hash(plain(config))} {self.data.fingerprint}"
+        self._went_on: dict[str, Any] | None = None
+        if resumed is not None:
+            self._take_up(resumed)
         with shapes_only():
             parameters = sum(one.numel() for one in build_model(config.architecture, self.data.shape, 0.0).parameters())
         room_for(Path(config.store), parameters * self.precision.weight_dtype.itemsize + 2**22)
@@ -126,31 +137,10 @@ class TrainMethod:
             self.emit(Preparing("profiling a few more steps and predictions"))
             self.record["profile"] = profile_run(self.path, self._module(model), self.batch_size, self.device)
         kept = [one for one in self.path.iterdir() if one.is_file() and not one.name.startswith(".")]
-        written = sum(one.stat().st_size for one in kept)
-        self.record["metrics"]["train/written_mib"] = measured(written / 2**20)
+        self.record["metrics"]["train/written_mib"] = measured(sum(one.stat().st_size for one in kept) / 2**20)
+        self.record["metrics"]["train/checkpoints_mib"] = measured(self._checkpoint_bytes / 2**20)
+        Checkpoints(self.path, self._of).remove()
         return "ok", None
-
-    def _check_smoothing(self) -> None:
-        smoothing = self.config.regularizer.label_smoothing
-        if smoothing and not self.data.has_classes:
-            raise BadConfiguration(
-                f"regularizer.label_smoothing={smoothing:g}: smooths the probabilities of classes, and this target is a number; "
-                "leave it out"
-            )
-
-    def _choose_batch_size(self, given: Collection[str]) -> int:
-        examples, wanted = self.data.sizes["train"], self.config.batch_size
-        if wanted == "full":
-            return examples
-        size = int(wanted or 1)
-        if size <= examples:
-            return size
-        if "batch_size" in given:
-            raise BadConfiguration(
-                f"batch_size={size}: the training split has {examples} examples; give at most that, or batch_size=full"
-            )
-        self.data.about.append(f"the training split's {examples} examples make one batch: {size} are more")
-        return examples
 
     def _find_checkpoint(self) -> None:
         given = self.config.checkpoint
@@ -166,12 +156,21 @@ class TrainMethod:
             )
         self.parents = [record["id"]]
 
+    def _take_up(self, run: Path) -> None:
+        self._went_on, told = Checkpoints(run, self._of).newest()
+        where = (
+            "had left no checkpoint: it began anew" if self._went_on is None else f"went on after step {self._went_on['step']}"
+        )
+        self.data.about += [*told, f"the run was cut off and {where}"]
+
     def _model(self) -> nn.Module:
         # Built on the CPU, so that a seed gives the same weights on every device.
         model = build_model(self.config.architecture, self.data.shape, self.config.regularizer.dropout)
         if self._initial is not None:
             trained = load_trained(self._initial, torch.device("cpu"))
             model.load_state_dict(trained.module.state_dict())
+        if self.config.train.recompute:
+            recompute_blocks(model)
         return model.to(self.device, self.precision.weight_dtype)
 
     def endless_steps(self) -> Callable[[], None]:
@@ -194,9 +193,23 @@ class TrainMethod:
         optimizer = registry.load("optimizer", config.optimizer.name)(config.optimizer, model)
         factor = registry.load("schedule", config.schedule.name)(config.schedule, self.steps)
         assert config.optimizer.lr is not None
-        module = TrainingModule(model, self.data, optimizer, config.optimizer.lr, factor, self.precision, config.regularizer)
+        average = WeightAverage(model, config.train.average) if config.train.average else None
+        module = TrainingModule(
+            model,
+            self.data,
+            optimizer,
+            config.optimizer.lr,
+            factor,
+            self.precision,
+            config.regularizer,
+            config.train.clip,
+            average,
+        )
         if config.batch_size != "full":
             module.most_at_once = self.batch_size  # what was asked for, memory included
+        module.most_at_once = min(module.most_at_once, math.ceil(self.batch_size / config.train.accumulate))
+        if config.train.compile:
+            module.forward_pass = compiled_for_training(model)
         return module
 
     def _train(self, model: nn.Module) -> Trace:
@@ -207,12 +220,23 @@ class TrainMethod:
         sampler = BatchSampler(data.sizes["train"], self.batch_size, config.seed)
         whole = self.batch_size <= module.most_at_once
         gather = (lambda draws: data.batch("train", draws)) if whole else None
-        calls = Calls(sampler, self.steps, validation_steps, config.train.steps_per_call, gather)
+        calls = Calls(
+            sampler,
+            self.steps,
+            validation_steps,
+            config.train.steps_per_call,
+            gather,
+            self._went_on["step"] if self._went_on else 0,
+        )
+        checkpoints = Checkpoints(self.path, self._of, config.train.checkpoints)
+        if self._went_on is not None:
+            module.restore(self._went_on["module"])
         model.train()
         limits = Limits(config.budget.seconds, config.target, config.train.patience, self.stop)
         monitor = TrainingMonitor(
-            calls, limits, lambda: self.validate(model), validation_steps, history_steps, data.deciding, self.emit
-        )
+            calls, limits, lambda: self.validate(model), validation_steps, history_steps, data.deciding, self.emit,
+            checkpoints, self._went_on,
+        )  # fmt: skip
         trainer = lightning_trainer(monitor, self.device, str(self.path))
         self.emit(Preparing("training"))
         memory, self._energy = PeakHostMemory(), EnergyMeter(self.device)
@@ -228,6 +252,7 @@ class TrainMethod:
                 raise
         model.to(self.device)  # Lightning has left it on the CPU
         self._keep_training(monitor.trace, memory)
+        self._checkpoint_bytes = checkpoints.written_bytes
         return monitor.trace
 
     def validate(self, model: nn.Module) -> dict[str, Interval]:

@@ -16,6 +16,8 @@ Advice = tuple[str, str]
 """A command, and why."""
 
 _SIZES = tuple(ModelSize.__members__)
+_EXAMPLES = {"tabular": "new.csv", "text": "def main(", "image": "new.npz"}
+"""What `thrifty predict` could be given, by task."""
 _LONG = 3600.0
 _LONGER_BUDGET = 600
 _TELLING_GAP = 0.05
@@ -83,13 +85,16 @@ def _after_memory_ran_out(record: dict[str, Any]) -> Advice:
 
 
 def _after_a_stop(record: dict[str, Any]) -> Iterator[Advice]:
+    store = record["config"]["store"]
+    elsewhere = [] if store == "results" else [f"store={store}"]
+    yield shlex.join(["python", "run.py", f"resume={record['id']}", *elsewhere]), "goes on where this one was cut off"
     if record["metrics"].get("size/file_mib", {}).get("value") is not None:
         yield _again(record, "a new run that starts from the weights this one had", f"checkpoint={record['id']}")
 
 
 def _use(record: dict[str, Any]) -> Advice:
     store = record["config"]["store"]
-    given = ["new.csv"] if record["config"]["task"]["name"] == "tabular" else ["def main("]
+    given = [_EXAMPLES[record["config"]["task"]["name"]]]
     elsewhere = [] if store == "results" else ["--store", store]
     return shlex.join(["thrifty", "predict", record["id"], *given, *elsewhere]), "use the model"
 

@@ -75,6 +75,8 @@ def run_grid(arguments: Sequence[str], console: Console) -> GridResult:
     """
     grid = expand(arguments)
     configs = [compose(overrides) for overrides in grid]
+    if any(one.resume is not None for one in configs):
+        raise BadConfiguration("resume goes with one run at a time: leave -m out")
     fork_server.warm_up(before=shared_modules(configs))
     name = f"{utc_stamp()}-grid"
     result = GridResult(Path(configs[0].store) / "sweeps" / name, [], len(grid))

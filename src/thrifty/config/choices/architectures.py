@@ -11,6 +11,25 @@ from thrifty.errors import BadConfiguration
 
 BY_MODEL = "by model"
 
+WIDTH_POWERS = {
+    "sgd": 0.0,
+    "momentum": 0.0,
+    "nesterov": 0.0,
+    "adagrad": 1.0,
+    "rmsprop": 1.0,
+    "adam": 1.0,
+    "adamw": 1.0,
+    "lion": 1.0,
+    "muon": 0.5,
+    "adafactor": 0.5,
+}
+"""How fast a transformer's best learning rate falls as it widens, by optimizer.
+
+The step of Adam and its like does not shrink as layers widen, and the sum it moves grows with the width: hence 1/width (Yang et al.,
+"Tensor Programs V", 2022). The gradient of SGD already carries the width. Muon's step is no sum of like signs but a rotation, which
+grows with the root; and Adafactor's is relative to weights that shrink with it.
+"""
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -46,14 +65,12 @@ class Transformer(Architecture):
     depth: int | None = key("number of blocks", at_least=1, null=BY_MODEL)
 
     def learning_rate(self, optimizer: str) -> float:
-        """Adam's falls as the model grows; SGD's does not."""
-        # Adam's step does not shrink as layers widen, the sum it moves grows with the width: hence 1/width
-        # (Yang et al., "Tensor Programs V", 2022), and the root of the depth for as many blocks that move together.
-        # SGD's gradient already carries the width.
-        base = self.LEARNING_RATES[optimizer]
+        """Falls as the model widens by `WIDTH_POWERS`, and with the root of the depth for as many blocks that move together."""
         assert self.width is not None
         assert self.depth is not None
-        return base if optimizer == "sgd" else base * 128 / self.width * (4 / max(4, self.depth)) ** 0.5
+        power = WIDTH_POWERS[optimizer]
+        deep = (4 / max(4, self.depth)) ** 0.5 if power else 1.0
+        return self.LEARNING_RATES[optimizer] * (128 / self.width) ** power * deep
 
     def check(self, path: str) -> None:
         """What a range cannot say; `path` leads the key's name in errors."""
@@ -81,7 +98,18 @@ class Gpt(Transformer):
         "xlarge": Rung({"width": 1280, "depth": 36}, 4, 12),
         "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 8),
     }
-    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 4e-3, "adamw": 4e-3, "sgd": 0.5}
+    LEARNING_RATES: ClassVar[dict[str, float]] = {
+        "sgd": 0.5,
+        "momentum": 0.1,
+        "nesterov": 0.1,
+        "adagrad": 0.02,
+        "rmsprop": 1e-3,
+        "adam": 4e-3,
+        "adamw": 4e-3,
+        "lion": 5e-4,
+        "muon": 8e-3,
+        "adafactor": 0.03,
+    }
 
     context: int = key("bytes the model looks back", unit="bytes", at_least=2)
 
@@ -103,7 +131,19 @@ class Vit(Transformer):
         "xlarge": Rung({"width": 1280, "depth": 36}, 4, 64),
         "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 32),
     }
-    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 1e-3, "adamw": 1e-3, "sgd": 1.0}
+    # Tuned on the digits: sgd, adam, adamw. The others stand to them as they do for gpt.
+    LEARNING_RATES: ClassVar[dict[str, float]] = {
+        "sgd": 1.0,
+        "momentum": 0.1,
+        "nesterov": 0.1,
+        "adagrad": 0.01,
+        "rmsprop": 3e-4,
+        "adam": 1e-3,
+        "adamw": 1e-3,
+        "lion": 1e-4,
+        "muon": 2e-3,
+        "adafactor": 0.01,
+    }
 
     patch: int | None = key(
         "side of a patch; images it does not divide are padded", unit="pixels", at_least=1, null="by image size"
@@ -135,7 +175,19 @@ class Resnet(Architecture):
         "xlarge": Rung({"depth": 152}, 16, 128),
         "xxlarge": Rung({"depth": 200}, 16, 128),
     }
-    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 1e-2, "adamw": 1e-2, "sgd": 1.0}
+    # Tuned on the digits: sgd, adam, adamw. The others stand to them as they do for mlp.
+    LEARNING_RATES: ClassVar[dict[str, float]] = {
+        "sgd": 1.0,
+        "momentum": 0.1,
+        "nesterov": 0.1,
+        "adagrad": 0.05,
+        "rmsprop": 3e-3,
+        "adam": 1e-2,
+        "adamw": 1e-2,
+        "lion": 1e-3,
+        "muon": 2e-2,
+        "adafactor": 0.05,
+    }
 
     NARROW: ClassVar[tuple[int, ...]] = (8, 14, 20, 32, 44, 56, 110)
     """Depths of the networks that the paper made for CIFAR's small images, of up to 64 channels."""
@@ -149,10 +201,9 @@ class Resnet(Architecture):
     memory_format: MemoryFormat = key("whether a pixel's channels lie side by side between layers, or a channel's pixels")
 
     def learning_rate(self, optimizer: str) -> float:
-        """Adam's falls as the model widens; SGD's does not."""
+        """Falls as the model widens, by half of a transformer's `WIDTH_POWERS`."""
         assert self.depth is not None
-        base = self.LEARNING_RATES[optimizer]
-        return base if optimizer == "sgd" else base * (64 / self.WIDE.get(self.depth, 64)) ** 0.5
+        return self.LEARNING_RATES[optimizer] * (64 / self.WIDE.get(self.depth, 64)) ** (WIDTH_POWERS[optimizer] / 2)
 
     def check(self, path: str) -> None:
         """What a range cannot say; `path` leads the key's name in errors."""
@@ -175,15 +226,25 @@ class Mlp(Architecture):
             ("nano", "tiny", "small", "base", "large", "xlarge", "xxlarge"), (1, 2, 4, 8, 16, 32, 64), strict=True
         )
     }
-    LEARNING_RATES: ClassVar[dict[str, float]] = {"adam": 3e-3, "adamw": 3e-3, "sgd": 0.1}
+    LEARNING_RATES: ClassVar[dict[str, float]] = {
+        "sgd": 0.1,
+        "momentum": 0.02,
+        "nesterov": 0.02,
+        "adagrad": 0.03,
+        "rmsprop": 1e-3,
+        "adam": 3e-3,
+        "adamw": 3e-3,
+        "lion": 5e-4,
+        "muon": 5e-3,
+        "adafactor": 0.05,
+    }
 
     widths: list[int] | None = key("units of each hidden layer", at_least=1, null=BY_MODEL)
 
     def learning_rate(self, optimizer: str) -> float:
-        """Adam's falls as the model grows; SGD's does not."""
+        """Falls as the model widens, by half of a transformer's `WIDTH_POWERS`: its inputs do not widen with it."""
         assert self.widths is not None
-        base = self.LEARNING_RATES[optimizer]
-        return base if optimizer == "sgd" else base * (128 / max(128, max(self.widths))) ** 0.5
+        return self.LEARNING_RATES[optimizer] * (128 / max(128, max(self.widths))) ** (WIDTH_POWERS[optimizer] / 2)
 
     def check(self, path: str) -> None:
         """What a range cannot say; `path` leads the key's name in errors."""

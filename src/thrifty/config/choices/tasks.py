@@ -45,6 +45,14 @@ class Text(Task):
 
 
 @dataclass(kw_only=True)
+class Image(Task):
+    """The class of an image."""
+
+    QUICK_EPOCHS: ClassVar[float | None] = 30.0
+    FULL_EPOCHS: ClassVar[float] = 200.0
+
+
+@dataclass(kw_only=True)
 class Tabular(Task):
     """A column of a table predicted from the others."""
 

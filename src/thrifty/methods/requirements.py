@@ -1,0 +1,68 @@
+"""What a training asks of its data, its model and the machine, beyond what its configuration alone can say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+
+from thrifty.architectures.shapes_only import shapes_only
+from thrifty.config.schema import Config
+from thrifty.engines.compile import Compile
+from thrifty.errors import BadConfiguration, Unsupported
+from thrifty.methods.model import build_model
+from thrifty.methods.recomputation import recompute_blocks
+from thrifty.tasks.base import Data
+
+
+def batch_size_for(config: Config, data: Data, given: Collection[str]) -> int:
+    """Examples in an optimiser step: a default larger than the training split gives way to it, one that was asked for does not.
+
+    Raises:
+        BadConfiguration: a batch larger than the training split.
+    """
+    examples, wanted = data.sizes["train"], config.batch_size
+    if wanted == "full":
+        return examples
+    size = int(wanted or 1)
+    if size <= examples:
+        return size
+    if "batch_size" in given:
+        raise BadConfiguration(
+            f"batch_size={size}: the training split has {examples} examples; give at most that, or batch_size=full"
+        )
+    data.about.append(f"the training split's {examples} examples make one batch: {size} are more")
+    return examples
+
+
+def check_levers(config: Config, data: Data, batch_size: int, device: torch.device) -> None:
+    """Hold what was asked of the training to what it has to do with.
+
+    Raises:
+        BadConfiguration: label smoothing without classes, more parts than a batch has examples, activations to compute again in a
+            model without blocks.
+        Unsupported: compiling, where there is no compiler.
+    """
+    smoothing, training = config.regularizer.label_smoothing, config.train
+    if smoothing and not data.has_classes:
+        raise BadConfiguration(
+            f"regularizer.label_smoothing={smoothing:g}: smooths the probabilities of classes, and this target is a number; "
+            "leave it out"
+        )
+    if training.accumulate > batch_size:
+        raise BadConfiguration(
+            f"train.accumulate={training.accumulate}: a batch of {batch_size} cannot be computed in so many parts; give at most that"
+        )
+    if training.recompute:
+        with shapes_only():
+            blocks = recompute_blocks(build_model(config.architecture, data.shape, 0.0))
+        if not blocks:
+            raise BadConfiguration(
+                f"train.recompute=true: architecture={config.architecture.name} has no blocks whose activations could be computed "
+                "again; train.accumulate=N saves memory too"
+            )
+    if training.compile:
+        why = Compile("default").unsupported(device.type)
+        if why is not None:
+            ours = why.replace("engine=compile", "train.compile=true").replace("engine=eager", "train.compile=false")
+            raise Unsupported(ours)
