@@ -27,7 +27,7 @@ class WeightAverage:
         """Take in the weights as they are after a step."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
-        torch._foreach_lerp_(self._mean, self._live, 1 - decay)
+        torch._foreach_lerp_(self._mean, self._live, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     def state(self) -> dict[str, Any]:
         """What `restore` takes up."""

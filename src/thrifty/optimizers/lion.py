@@ -32,12 +32,12 @@ class SignOfMean(torch.optim.Optimizer):
                     self.state[one]["mean"] = torch.zeros_like(one)
             means: list[Tensor] = [self.state[one]["mean"] for one in weights]
             first, second = group["betas"]
-            signs = torch._foreach_lerp(means, gradients, 1 - first)
-            torch._foreach_sign_(signs)
+            signs = torch._foreach_lerp(means, gradients, 1 - first)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_sign_(signs)  # pyright: ignore[reportPrivateImportUsage]
             if group["weight_decay"]:
-                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-            torch._foreach_add_(weights, signs, alpha=-group["lr"])
-            torch._foreach_lerp_(means, gradients, 1 - second)
+                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_add_(weights, signs, alpha=-group["lr"])  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_lerp_(means, gradients, 1 - second)  # pyright: ignore[reportPrivateImportUsage]
         return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -36,8 +36,8 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
     An embedding's rows are moved one by one, and the answer's are read one by one: neither acts as a matrix does.
     """
     embedded = {id(one.weight) for one in model.modules() if isinstance(one, nn.Embedding)}
-    found = {
-        id(one.weight): one.weight
+    found: dict[int, nn.Parameter] = {
+        id(one.weight): cast(nn.Parameter, one.weight)
         for name, one in model.named_modules()
         if isinstance(one, _MATRICES) and name.rpartition(".")[2] not in _OUTPUTS
     }
