@@ -15,7 +15,7 @@ from thrifty.config.choices.methods import Method
 from thrifty.config.choices.optimizers import Adam, AdamW, Sgd
 from thrifty.config.choices.precisions import Bf16, Precision
 from thrifty.config.choices.schedules import Cosine, InverseTime, Schedule
-from thrifty.config.choices.tasks import Tabular, Text
+from thrifty.config.choices.tasks import Image, Tabular, Text
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ CHOICES: dict[str, dict[str, Choice]] = {
     "task": {
         "text": Choice(Text, "thrifty.tasks.text:TextTask"),
         "tabular": Choice(Tabular, "thrifty.tasks.tabular:TabularTask"),
+        "image": Choice(Image, "thrifty.tasks.image:ImageTask"),
     },
     "architecture": {
         "gpt": Choice(Gpt, "thrifty.architectures.gpt:build"),
