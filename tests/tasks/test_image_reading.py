@@ -124,6 +124,15 @@ def test_images_of_several_sizes_are_scaled(tmp_path: Path) -> None:
     )
 
 
+def test_files_and_arrays_are_scaled_alike(tmp_path: Path) -> None:
+    images = pixels(20, 12, 17, 3)
+    folder, array = write_folder(tmp_path / "d", images), write_npz(tmp_path / "a.npz", x=images, y=truth())
+    for side in (5, 12, 30):
+        order = [*range(0, 20, 2), *range(1, 20, 2)]
+        one, other = read_images(folder, side).pixels.astype(int), read_images(array, side).pixels[order].astype(int)
+        assert abs(one - other).max() <= 1  # rounded once, or after each of two passes
+
+
 # -- IDX --------------------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Images that cannot be used or must not be trusted: each refusal says which, and what to do."""
 
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -96,11 +97,13 @@ def test_folders(tmp_path: Path, change: Callable[[Path], object], message: str)
 def test_folders_without_classes(tmp_path: Path) -> None:
     refused(str(tmp_path), "holds no class folders; give a folder with one folder of images for each class")
     Image.fromarray(pixels(1)[0]).save(tmp_path / "a.png")
-    refused(str(tmp_path), r"holds no class folders \(1 image beside no folder\)")
+    refused(str(tmp_path), r"holds no class folders \(1 image in it, in no class folder\)")
     refused(str(tmp_path / "a.png"), "is one image; give a folder of class folders")
     refused(str(tmp_path / "none"), "there is no such file or folder")
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     refused(str(tmp_path / "a.csv"), "is none of what is read: give a folder of class folders of images, an .npz")
+    os.mkfifo(tmp_path / "pipe")
+    refused(str(tmp_path / "pipe"), "is neither a regular file nor a folder")
     (tmp_path / "a.tar.gz").write_bytes(b"\x1f\x8b nothing")
     refused(str(tmp_path / "a.tar.gz"), "is an archive: unpack it, and give a folder")
 
@@ -118,6 +121,8 @@ def test_a_class_that_training_does_not_know(tmp_path: Path) -> None:
         ({"pictures": pixels(), "y": truth()}, r"looked for x, images, .* with y, labels, .*; it has: pictures, y; rename them"),
         ({"x": pixels(), "y": truth(19)}, "has 20 images, but 19 labels"),
         ({"x": pixels(20, 30), "y": truth()}, r"its images are shaped \(20, 30\); give \(images, height, width\)"),
+        ({"x": np.array(3), "y": np.array(3)}, r"its images are shaped \(\)"),
+        ({"x": pixels(), "y": np.array(3)}, r"its labels are shaped \(\)"),
         ({"x": pixels(20, 6, 5, 2), "y": truth()}, r"its images are shaped \(20, 6, 5, 2\)"),
         ({"x": pixels(), "y": np.eye(2)[truth()]}, r"its labels are shaped \(20, 2\); give one number or text for each image"),
         ({"x": pixels(), "y": truth() + 0.5}, "its labels are float64, not classes"),

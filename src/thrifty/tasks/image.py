@@ -58,6 +58,7 @@ class ImageData(Data):
         if names != ["none"]:
             some = self._pixels[self._places["train"][:1024]]
             colour = self.normalisation.to_unit(border_colour(some))
+            # Seeded as the split is, and not as the run: a task knows no more. Runs of other seeds meet the images in another order.
             self.augmentation = Augmentation(names, self.sizes["train"], config.split_seed, colour)
         self.fingerprint = images.fingerprint
         self.about = self._about(images, splits, [] if self.augmentation is None else names)

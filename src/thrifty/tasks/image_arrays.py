@@ -103,11 +103,11 @@ def assembled(source: str, parts: Parts, resize: int | None) -> ImageSet:
     pixels, truths, about = [], [], ""
     for split, (images, labels) in parts.items():
         name = source if split == "all" else f"{source}, {split}"
-        if len(images) != len(labels):
-            raise BadData(f"{name}: has {len(images)} images, but {len(labels)} labels; give one label for each image")
         read, about = as_pixels(name, images, resize)
         pixels.append(read)
         truths.append(_as_labels(name, labels))
+        if len(images) != len(labels):
+            raise BadData(f"{name}: has {len(images)} images, but {len(labels)} labels; give one label for each image")
     shapes = {split: one.shape[1:] for split, one in zip(parts, pixels, strict=True)}
     if len(set(shapes.values())) > 1:
         raise BadData(f"{source}: images differ between parts in (channels, height, width): {shapes}; give the same in all")

@@ -11,7 +11,7 @@ import numpy as np
 
 from thrifty.errors import BadData
 from thrifty.tasks.image_files import Header, is_image_name, look_at, read_pixels
-from thrifty.tasks.image_set import ImageSet, require_classes, require_size, resized, size_text
+from thrifty.tasks.image_set import ImageSet, require_classes, require_size, size_text
 from thrifty.tasks.table_values import counted, listed
 
 SPLIT_NAMES = {
@@ -41,10 +41,11 @@ def read_folder(source: str, folder: Path, resize: int | None) -> ImageSet:
     """
     classes_of = {split: _folders(place) for split, place in _splits(folder).items()}
     names = _in_order({one.name for one in classes_of["train"]})
+    numbers = {name: number for number, name in enumerate(names)}
     found = {split: {one.name: _files(one) for one in classes} for split, classes in classes_of.items()}
     _require_class_folders(source, folder, names, found)
     files = [
-        (path, names.index(name), split)
+        (path, numbers[name], split)
         for split, classes in found.items()
         for name in sorted(classes)
         for path in classes[name].images
@@ -56,7 +57,7 @@ def read_folder(source: str, folder: Path, resize: int | None) -> ImageSet:
     require_size(source, len(files), (channels, height, width))
     pixels = np.empty((len(files), channels, height, width), np.uint8)
     for place, path in enumerate(paths):
-        pixels[place] = resized(read_pixels(path, str(path), channels)[None], resize)[0]
+        pixels[place] = read_pixels(path, str(path), channels, resize)
     splits = np.array([split for _, _, split in files])
     given = {split: (splits == split).nonzero()[0] for split in found} if len(found) > 1 else {}
     classes = np.array([number for _, number, _ in files], dtype=np.int64)
@@ -88,7 +89,11 @@ def _folders(folder: Path) -> list[Path]:
 
 def _files(folder: Path) -> Found:
     found = Found()
-    for parent, folders, files in os.walk(folder):
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
         found.links += sum((Path(parent) / one).is_symlink() for one in folders)
         folders[:] = [one for one in folders if not _hidden(one)]
         for path in (Path(parent) / one for one in files if not _hidden(one)):
@@ -115,7 +120,7 @@ def _in_order(names: set[str]) -> list[str]:
 def _require_class_folders(source: str, folder: Path, names: list[str], found: dict[str, dict[str, Found]]) -> None:
     if not names:
         loose = sum(is_image_name(one) for one in folder.iterdir())
-        beside = f" ({counted(loose, 'image')} beside no folder)" if loose else ""
+        beside = f" ({counted(loose, 'image')} in it, in no class folder)" if loose else ""
         raise BadData(f"{source}: holds no class folders{beside}; {WHAT_TO_GIVE}")
     for split, classes in found.items():
         for name, files in classes.items():

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_AT_ONCE = 2**24
+_AT_ONCE = 2**22
 """Numbers, so that fitting needs no second copy of all images in float64."""
 
 

@@ -19,7 +19,7 @@ from thrifty.tasks.image_folder import images_below
 from thrifty.tasks.image_hdf5 import read_hdf5_images
 from thrifty.tasks.image_idx import read_idx_images
 from thrifty.tasks.image_normalisation import Normalisation
-from thrifty.tasks.image_set import resized, size_text
+from thrifty.tasks.image_set import size_text
 from thrifty.tasks.image_source import kind_of
 from thrifty.tasks.prediction_output import require_writable, write_predictions
 from thrifty.tasks.table_values import counted
@@ -71,7 +71,7 @@ def _of_file(state: dict[str, Any], path: Path) -> np.ndarray:
     header = look_at(path, str(path))
     if state["resize"] is None:
         _require_shape(state, str(path), (state["channels"], header.height, header.width))
-    return resized(read_pixels(path, str(path), state["channels"])[None], state["resize"])[0]
+    return read_pixels(path, str(path), state["channels"], state["resize"])
 
 
 def _of_array(state: dict[str, Any], given: str, kind: str, batch_size: int) -> Batches:
@@ -87,9 +87,10 @@ def _of_array(state: dict[str, Any], given: str, kind: str, batch_size: int) -> 
 
 def _require_shape(state: dict[str, Any], name: str, shape: tuple[int, ...]) -> None:
     wanted = tuple(state[one] for one in ("channels", "height", "width"))
-    if shape != wanted:
-        given, taken = (f"{size_text(*one[1:])} pixels with {counted(one[0], 'channel')}" for one in (shape, wanted))
-        raise BadData(
-            f"{name}: {given}; the model takes {taken}: give such, or train with task.resize={max(wanted[1:])}, which scales "
-            "images of any size"
-        )
+    if shape == wanted:
+        return
+    given, taken = (f"{size_text(*one[1:])} pixels with {counted(one[0], 'channel')}" for one in (shape, wanted))
+    or_train = (
+        "" if shape[1:] == wanted[1:] else f", or train with task.resize={max(wanted[1:])}, which takes images of any size"
+    )
+    raise BadData(f"{name}: {given}; the model takes {taken}: give such{or_train}")

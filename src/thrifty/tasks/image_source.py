@@ -33,9 +33,12 @@ def read_images(given: str | None, resize: int | None) -> ImageSet:
         return _digits(resize)
     path, kind = Path(given).expanduser(), kind_of(given)
     if kind == "folder":
-        images = idx_images_in(path)
-        if images is None:
-            return read_folder(given, path, resize)
+        try:
+            images = idx_images_in(path)
+            if images is None:
+                return read_folder(given, path, resize)
+        except OSError as error:
+            raise BadData(f"{error.filename or given}: cannot be read ({error.strerror}); {WHAT_TO_GIVE}") from error
         path, kind, given = images, "idx", str(images)
     if kind == "image":
         raise BadData(f"{given}: is one image; {WHAT_TO_GIVE}")
@@ -55,6 +58,8 @@ def kind_of(given: str) -> str:
             return "folder"
         if not path.exists():
             raise BadData(f"{given}: there is no such file or folder; {WHAT_TO_GIVE}")
+        if not path.is_file():
+            raise BadData(f"{given}: is neither a regular file nor a folder; {WHAT_TO_GIVE}")
         with path.open("rb") as file:
             start = file.read(8)
     except OSError as error:
