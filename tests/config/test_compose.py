@@ -181,7 +181,7 @@ BAD = [
     ("architecture=vit", "do not go together", "architecture=vit takes task=image"),
     ("architecture=mlp", "do not go together", "architecture=mlp takes task=tabular or image"),
     ("optimizer=sgd optimizer.betas=[0.1,0.2]", "optimizer=sgd has no such key", "optimizer=adam"),
-    ("optimizer.momentum=0.9", "optimizer.momentum=0.9", "add optimizer="),
+    ("optimizer.momentum=0.9", "optimizer.momentum=0.9", "add optimizer=sgd"),
     ("schedule.beta=1", "schedule=cosine has no such key", "add schedule=inverse_time"),
     ("precision.weights=bf16", "precision=fp32 has no such key", "add precision=bf16"),
     ("task.target=x", "task=text has no such key", "add task=tabular"),

@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,18 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(cli: Cli, undistur
     cli("run", f"resume={run.name}")
     held_to(run, undisturbed)
     assert any("had left no checkpoint: it began anew" in one for one in record_of(run)["data"]["about"])
+
+
+def test_a_worker_that_dies_before_it_goes_on_leaves_its_word_where_the_run_is(tabular_run: FinishedRun, store: Path) -> None:
+    from conftest import job_of
+    from thrifty.execution.launch import _bury
+
+    run = tabular_run.copied_to(store)
+    job = replace(job_of(["task=tabular", f"store={store}"], str(store / "runs")), resumed=str(run))
+    finished = _bury("oom", "too little memory", 5, None, job)
+    assert finished.path == str(run)
+    assert list((store / "runs").iterdir()) == [run], "no second directory for the same run"
+    assert record_of(run)["status"] == "oom"
 
 
 # -- refused ------------------------------------------------------------------------------------------------------------

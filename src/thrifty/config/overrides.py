@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from difflib import SequenceMatcher
 from functools import lru_cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -79,7 +78,7 @@ def _check_key(name: str, text: str, chosen: dict[str, str]) -> None:
         return
     choice = f"{group}={chosen.get(group) or default_choice(group, chosen.get('task'))}"
     if choice not in owners:
-        like = min(owners, key=lambda owner: (-SequenceMatcher(None, owner, choice).ratio(), owner))  # adamw for adam
+        like = min(owners, key=lambda owner: (-difflib.SequenceMatcher(None, owner, choice).ratio(), owner))  # adamw for adam
         alone = f"add {like}" if group not in chosen else f"it belongs to {' and '.join(sorted(owners))}"
         raise BadConfiguration(f"{text}: {choice} has no such key; {alone}")
 

@@ -161,12 +161,13 @@ def _forwarding(process: BaseProcess) -> Iterator[None]:
 
 def _bury(status: str, reason: str, code: int, started: Started | None, job: Job) -> Finished:
     """The record of a worker that could not write it."""
-    if started is None:
+    path = job.resumed if started is None else started.path
+    if path is None:
         directory = RunDirectory.claim(Path(job.parent), new_record(plain(job.config), job.overrides, job.attempt))
         with contextlib.suppress(OSError):
             (directory.path / "run.log").write_bytes(Path(job.log).read_bytes())
     else:
-        directory = RunDirectory.take_over(Path(started.path))
+        directory = RunDirectory.take_over(Path(path))
         for leftover in directory.path.glob(".*"):  # files that were being written, by us or by a library
             if leftover.is_file() and leftover.name != LOCK:
                 leftover.unlink(missing_ok=True)
