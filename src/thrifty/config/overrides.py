@@ -78,8 +78,9 @@ def _check_key(name: str, text: str, chosen: dict[str, str]) -> None:
         return
     choice = f"{group}={chosen.get(group) or default_choice(group, chosen.get('task'))}"
     if choice not in owners:
+        in_order = [owner for owner in (f"{group}={one}" for one in CHOICES[group]) if owner in owners]
         like = min(owners, key=lambda owner: (-difflib.SequenceMatcher(None, owner, choice).ratio(), owner))  # adamw for adam
-        alone = f"add {like}" if group not in chosen else f"it belongs to {' and '.join(sorted(owners))}"
+        alone = f"add {like}" if group not in chosen else f"it belongs to {', '.join(in_order)}"
         raise BadConfiguration(f"{text}: {choice} has no such key; {alone}")
 
 

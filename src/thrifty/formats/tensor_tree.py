@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -30,7 +31,10 @@ def save_tree(path: Path, tree: Any) -> int:
     tensors: dict[str, torch.Tensor] = {}
     outline = _outline(tree, tensors)
     data, index = path.with_suffix(".safetensors"), path.with_suffix(".json")
-    write_file_atomically(data, lambda temporary: save_file(tensors, temporary))
+    try:
+        write_file_atomically(data, lambda temporary: save_file(tensors, temporary))
+    except SafetensorError as error:  # what the library makes of a full disk
+        raise OSError(errno.EIO, str(error)) from error
     try:
         text = json.dumps({"schema": 1, "tensors_sha256": sha256(data), "tree": outline})
         write_atomically(index, json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "content": text}))
