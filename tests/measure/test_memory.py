@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from pathlib import Path
 
@@ -17,8 +18,13 @@ KNOWN_SIZES = pytest.mark.parametrize("mib", [64, 256])
 
 
 def _allocate(mib: int = MIB) -> np.ndarray:
-    """So many MiB, every page of them written; given back to the system when they are freed, as large pieces are."""
-    return np.ones(mib * 2**20, dtype=np.uint8)
+    """So many MiB of the system's own, every page of them written, given back to it when they are freed.
+
+    The allocator might take them from what other tests of this process have freed: then no page is touched for the first time.
+    """
+    pages = np.frombuffer(mmap.mmap(-1, mib * 2**20), dtype=np.uint8)
+    pages.fill(1)
+    return pages
 
 
 def _grown(peak: memory.PeakHostMemory) -> float:
