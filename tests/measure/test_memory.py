@@ -22,7 +22,7 @@ def _allocate(mib: int = MIB) -> np.ndarray:
 
     The allocator might take them from what other tests of this process have freed: then no page is touched for the first time.
     """
-    pages = np.frombuffer(mmap.mmap(-1, mib * 2**20), dtype=np.uint8)
+    pages = np.frombuffer(mmap.mmap(-1, mib * 2**20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), dtype=np.uint8)
     pages.fill(1)
     return pages
 
