@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from thrifty.measure.paired_quality import accuracy_difference, mean_difference, statistic_difference
+from thrifty.measure.paired_quality import accuracy_difference, class_difference, mean_difference, statistic_difference
 
 TRIES = 400
 
@@ -81,3 +81,50 @@ def test_a_statistic_s_difference_draws_the_same_examples_for_both() -> None:
     moved = statistic_difference(lambda drawn: float(drawn.mean()), column, column + 2)
     assert moved.difference.low == pytest.approx(2)
     assert moved.differs
+
+
+def told(generator: np.random.Generator, truth: np.ndarray, noise: np.ndarray, skill: float) -> np.ndarray:
+    """Two classes' probabilities of a model that knows so much; `noise` is what the examples themselves hide."""
+    second = 1 / (1 + np.exp(-(skill * (2 * truth - 1) + noise + generator.normal(0, 0.3, len(truth)))))
+    return np.stack([1 - second, second], axis=1)
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "worst_class_accuracy", "auroc", "calibration_error"])
+def test_metrics_of_classes_pair_over_examples(metric: str) -> None:
+    generator = np.random.default_rng(0)
+    truth = (generator.random(400) < 0.4).astype(int)
+    noise = generator.normal(0, 1, 400)
+    worse, better = told(generator, truth, noise, 0.5), told(generator, truth, noise, 2.5)
+    same = class_difference(metric, worse, worse, truth)
+    assert same is not None
+    assert (same.difference.low, same.difference.value, same.difference.high) == (0, 0, 0)
+    assert not same.differs
+    found, back = class_difference(metric, worse, better, truth), class_difference(metric, better, worse, truth)
+    assert found is not None
+    assert back is not None
+    if metric != "calibration_error":
+        assert found.differs
+        assert found.difference.value > 0
+    assert found.difference.n == 400
+    assert back.difference.value == -found.difference.value
+    assert back.difference.low == pytest.approx(-(found.difference.high or 0))
+
+
+def test_two_models_as_good_as_each_other_are_claimed_to_differ_no_more_often_than_may_be() -> None:
+    generator, tries = np.random.default_rng(1), 100
+    false = dict.fromkeys(("f1_macro", "worst_class_accuracy", "auroc", "calibration_error"), 0)
+    for _ in range(tries):
+        truth = (generator.random(114) < 0.4).astype(int)
+        noise = generator.normal(0, 1, 114)
+        first, second = told(generator, truth, noise, 1.0), told(generator, truth, noise, 1.0)
+        for metric in false:
+            found = class_difference(metric, first, second, truth, resamples=200)
+            assert found is not None
+            false[metric] += found.differs
+    assert max(false.values()) <= 0.05 * tries + 2 * np.sqrt(0.05 * 0.95 * tries), false
+
+
+def test_what_examples_do_not_tell_has_no_difference() -> None:
+    probability = np.array([[0.4, 0.6], [0.7, 0.3]])
+    assert class_difference("auroc", probability, probability, np.array([1, 1])) is None
+    assert class_difference("f1_macro", probability, np.full((2, 2), np.nan), np.array([1, 0])) is None

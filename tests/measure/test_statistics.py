@@ -27,6 +27,17 @@ def test_mean_of_one_number_has_no_interval() -> None:
     assert mean_interval(np.array([7.0])) == Interval(7.0, None, None, 1)
 
 
+@pytest.mark.parametrize("bad", [math.inf, math.nan])
+def test_a_mean_that_is_no_number_has_no_interval(bad: float) -> None:
+    interval = mean_interval(np.array([1.0, bad, 2.0]))
+    assert not math.isfinite(interval.value)
+    assert (interval.low, interval.high, interval.n) == (None, None, 3)
+
+
+def test_a_bootstrap_of_no_resamples_has_no_interval() -> None:
+    assert bootstrap_interval(lambda rows: float(rows.mean()), np.arange(5.0)[:, None], resamples=0) == Interval(2.0, n=5)
+
+
 def test_mean_of_equal_numbers_is_sharp() -> None:
     assert mean_interval(np.full(4, 2.0)) == Interval(2.0, 2.0, 2.0, 4)
 

@@ -51,7 +51,8 @@ TEXT = (
 )
 OF_OTHER_ENGINES = {"compile_cold_s", "compile_warm_s", "max_error"}
 OF_TEXT = {"bits_per_byte", "prefill_ms", "decode_ms", "tokens_per_s"}
-OF_CLASSES, OF_AMOUNTS = {"accuracy"}, {"r2", "rmse", "mae"}
+OF_CLASSES = {"accuracy", "f1_macro", "worst_class_accuracy", "auroc", "calibration_error"}
+OF_AMOUNTS = {"r2", "rmse", "mae"}
 
 
 @cache
@@ -224,6 +225,30 @@ def test_the_gap_is_training_less_validation(run: Callable[..., Run]) -> None:
     scores = scores_of(predictor(trained.module, trained.precision, CPU), one.method.data, "train", 20)
     found = values(one.record)
     assert found["quality/gap"] == pytest.approx(scores["correct"].mean() - found["validation/accuracy"])
+
+
+def test_the_gap_of_a_target_of_several_classes_and_of_a_number(run: Callable[..., Run], tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    lines = (f"{number % 7},{number % 13},{'rgb'[number % 3]},{(number % 7) * 1.5 + number % 3}" for number in range(100))
+    path.write_text("\n".join(["one,two,colour,price", *lines]))
+    for target, deciding in (("colour", "accuracy"), ("price", "r2")):
+        one = run(*SMALL, f"task.path={path}", f"task.target={target}", "batch_size=16")
+        found, data = values(one.record), one.method.data
+        trained = load_trained(one.path, CPU)
+        train = data.summarise(scores_of(predictor(trained.module, trained.precision, CPU), data, "train", None))
+        assert found["quality/gap"] == pytest.approx(train[deciding].value - found[f"validation/{deciding}"])
+
+
+def test_many_probabilities_are_left_out_of_the_samples_and_that_is_said(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thrifty.methods.train._MOST_KEPT", 227)
+    one = run(*SMALL)
+    kept = json.loads((one.path / "samples.json").read_text())["quality/test"]
+    assert {name: len(scores) for name, scores in kept.items()} == {"loss": 114, "correct": 114, "truth": 114}
+    said = "samples.json leaves out the probability of 114 test examples: 228 numbers, more than 227"
+    assert one.record["data"]["about"][-1] == said
+    assert values(one.record)["quality/auroc"] > 0
 
 
 def test_it_looks_at_no_more_examples_than_asked_for(run: Callable[..., Run]) -> None:
@@ -475,7 +500,7 @@ def test_a_run_that_diverges_keeps_its_figures_up_to_there(store: Path) -> None:
 
 def test_a_run_whose_last_step_diverges_is_not_taken_for_a_good_one(store: Path) -> None:
     one = Run(store, (*SMALL, "optimizer=sgd", "optimizer.lr=1e30", "budget.steps=1"))
-    with pytest.raises(Diverged, match=r"^the validation loss became nan at step 1; lower optimizer.lr=1e\+30"):
+    with pytest.raises(Diverged, match=r"^the validation loss became (inf|nan) at step 1; lower optimizer.lr=1e\+30"):
         one()
 
 
@@ -508,6 +533,9 @@ def test_stopping_early_saves_the_best_weights(run: Callable[..., Run]) -> None:
     data = one.method.data
     summary = data.summarise(scores_of(predictor(trained.module, trained.precision, CPU), data, "validation", None))
     assert summary["accuracy"].value == max(accuracies)
+    for name, interval in summary.items():  # of the weights that were kept, and with the intervals training does without
+        found = one.record["metrics"][f"validation/{name}"]
+        assert (found["value"], found["low"], found["high"]) == (interval.value, interval.low, interval.high), name
 
 
 # -- a model as a function ----------------------------------------------------------------------------------------------

@@ -171,8 +171,8 @@ def test_multiclass_loss_by_hand(tmp_path: Path) -> None:
     smooth = 0.5 * (math.log(3) + 0.8 * math.log(2) + 0.2 * math.log(4))  # 0.3 spread over 4, 2, 4 parts
     assert data.loss(outputs, targets, 0.3).item() == pytest.approx(smooth)
     assert data.scores(outputs, targets)["correct"].tolist() == [0, 1]
-    metrics = data.summarise({"loss": np.array(expected), "correct": np.array([0.0, 1.0])})
-    assert set(metrics) == {"accuracy", "loss"}
+    metrics = data.summarise({name: one.numpy() for name, one in data.scores(outputs, targets).items()})
+    assert set(metrics) == {"accuracy", "loss", "f1_macro", "worst_class_accuracy", "auroc", "calibration_error"}
     assert (metrics["accuracy"].value, metrics["accuracy"].n) == (0.5, 2)
 
 
@@ -196,7 +196,8 @@ def test_regression_loss_and_metrics_by_hand(tmp_path: Path) -> None:
 def test_intervals_of_losses_do_not_reach_below_zero(tmp_path: Path, target: str, names: list[str]) -> None:
     data = prepare(write(tmp_path, table()), target)
     few_wrong = np.array([0.0, 0.0, 0.0, 5.0])  # Student's interval alone: 1.25 -+ 3.98
-    metrics = data.summarise({"loss": few_wrong, "error": few_wrong, "correct": few_wrong == 0, "truth": np.arange(4.0)})
+    scores = {"loss": few_wrong, "error": few_wrong, "correct": few_wrong == 0, "truth": np.arange(4.0) % 2}
+    metrics = data.summarise({**scores, "probability": np.full((4, 2), 0.5, dtype=np.float32)})
     for name in names:
         low, high = metrics[name].low, metrics[name].high
         assert low == 0

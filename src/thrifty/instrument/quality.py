@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from thrifty.measure.paired_quality import PairedDifference, accuracy_difference, mean_difference, statistic_difference
+from thrifty.measure.paired_quality import (
+    PairedDifference,
+    accuracy_difference,
+    class_difference,
+    mean_difference,
+    statistic_difference,
+)
 
 Scores = dict[str, np.ndarray]
 
@@ -23,17 +29,22 @@ def _of_errors(statistic: Callable[[np.ndarray], float]) -> Callable[[Scores, Sc
     return difference
 
 
+def _of_classes(metric: str) -> Callable[[Scores, Scores], PairedDifference | None]:
+    return lambda first, second: class_difference(metric, first["probability"], second["probability"], first["truth"])
+
+
 def _r2(drawn: np.ndarray) -> float:
     truth = drawn[:, 1]
     return 1 - float(np.sum(drawn[:, 0] ** 2) / np.sum((truth - truth.mean()) ** 2))
 
 
-_DIFFERENCES: dict[str, tuple[str, Callable[[Scores, Scores], PairedDifference]]] = {
+_DIFFERENCES: dict[str, tuple[str, Callable[[Scores, Scores], PairedDifference | None]]] = {
     "accuracy": ("correct", lambda first, second: accuracy_difference(first["correct"], second["correct"])),
     "loss": ("loss", lambda first, second: mean_difference(first["loss"], second["loss"])),
     "bits_per_byte": ("loss", lambda first, second: mean_difference(first["loss"] / math.log(2), second["loss"] / math.log(2))),
     "r2": ("error", _of_errors(_r2)),
     "rmse": ("error", _of_errors(lambda drawn: float(np.sqrt(np.mean(drawn[:, 0] ** 2))))),
+    **{name: ("probability", _of_classes(name)) for name in ("f1_macro", "worst_class_accuracy", "auroc", "calibration_error")},
     "mae": ("error", lambda first, second: mean_difference(np.abs(first["error"]), np.abs(second["error"]))),
 }
 """Metric -> the score it is made of, and how."""
@@ -57,10 +68,10 @@ def paired(metric: str, records: tuple[dict[str, Any], dict[str, Any]], paths: t
     score, difference = _DIFFERENCES[name]
     found = [_scores(path) for path in paths]
     if not all(score in one for one in found):
-        return "a run kept no scores of its examples"
+        return f"a run kept no scores of its examples that tell it ('{score}')"
     shared = min(len(one[score]) for one in found)  # the first examples of a split are the same ones, however many were asked
     first, second = ({key: one[key][:shared] for key in one} for one in found)
-    return difference(first, second)
+    return difference(first, second) or "the examples do not tell it"
 
 
 def _split_of(record: dict[str, Any]) -> list[Any]:

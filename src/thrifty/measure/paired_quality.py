@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from thrifty.measure.class_quality import ClassQuality, class_draws, enough_resamples
 from thrifty.measure.statistics import Interval, bootstrap_interval, mean_interval
 
 _Z = 1.959963984540054
@@ -69,3 +70,30 @@ def statistic_difference(
     joined = np.concatenate([first, second], axis=1)
     found = bootstrap_interval(lambda drawn: statistic(drawn[:, width:]) - statistic(drawn[:, :width]), joined, resamples)
     return PairedDifference(found, None, "bootstrap over examples")
+
+
+def class_difference(
+    metric: str, first: np.ndarray, second: np.ndarray, truth: np.ndarray, resamples: int | None = None
+) -> PairedDifference | None:
+    """Of f1_macro, worst_class_accuracy, auroc or calibration_error, by drawing the same examples for both.
+
+    None where the examples do not tell the metric. The interval holds both the percentiles of the draws and these reflected at
+    the difference: either alone claims a difference of two equal models in up to 15 of 100 samples of a hundred examples, the
+    one of f1_macro, where the answers differ in few, the other of calibration_error.
+
+    Args:
+        first: the first model's probabilities, shaped (examples, classes); `second` likewise.
+        truth: the class number of each example.
+        resamples: None makes as many as `class_intervals` does.
+    """
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        return None
+    models = [ClassQuality(first, truth), ClassQuality(second, truth)]
+    values = [model.point().get(metric) for model in models]
+    if values[0] is None or values[1] is None:
+        return None
+    drawn = [one[metric] for one in class_draws(models, resamples or enough_resamples(*first.shape))]
+    found, difference = drawn[1] - drawn[0], values[1] - values[0]
+    low, high = (float(one) for one in np.nanquantile(found, [0.025, 0.975]))
+    interval = Interval(difference, min(low, 2 * difference - high), max(high, 2 * difference - low), len(truth))
+    return PairedDifference(interval, None, "bootstrap over examples")

@@ -33,7 +33,7 @@ def mean_interval(samples: np.ndarray) -> Interval:
     """Mean with Student's t interval over independent samples (1-D, at least one)."""
     values = np.asarray(samples, dtype=np.float64)
     n, mean = len(values), float(values.mean())
-    if n < 2:
+    if n < 2 or not math.isfinite(mean):
         return Interval(mean, n=n)
     half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / math.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
@@ -67,13 +67,14 @@ def bootstrap_interval(
     Args:
         statistic: of an array shaped (examples, columns).
         columns: one row an example.
+        resamples: 0 makes no interval.
     """
     generator = np.random.default_rng(seed)
     n = len(columns)
     draws = [statistic(columns[generator.integers(0, n, n)]) for _ in range(resamples)]
     finite = np.array([draw for draw in draws if math.isfinite(draw)])
     value = float(statistic(columns))
-    if n < 2 or len(finite) < resamples / 2:
+    if n < 2 or not resamples or len(finite) < resamples / 2:
         return Interval(value, n=n)
     low, high = np.quantile(finite, [0.025, 0.975])
     return Interval(value, float(low), float(high), n)

@@ -47,6 +47,8 @@ from thrifty.store import RunDirectory, find_run, read_record, room_for
 from thrifty.tasks.base import Data
 
 _HISTORY_POINTS = 100
+_MOST_KEPT = 200_000
+"""Numbers of a score with several an example that samples.json holds, some 4 MB; probabilities of many classes are more."""
 
 
 class TrainMethod:
@@ -70,6 +72,7 @@ class TrainMethod:
         self.data: Data
         self.parents: list[str] = []
         self._initial: Path | None = None
+        self._glance: dict[str, Interval] | None = None
 
     def prepare(self, given: Collection[str], resumed: Path | None = None) -> dict[str, Any]:
         """Read the data and hold the configuration to it, before anything is written; returns the record's `data`.
@@ -251,15 +254,30 @@ class TrainMethod:
             if self.stop.reason is None:
                 raise
         model.to(self.device)  # Lightning has left it on the CPU
+        self._complete(monitor.trace, model)
         self._keep_training(monitor.trace, memory)
         self._checkpoint_bytes = checkpoints.written_bytes
         return monitor.trace
 
     def validate(self, model: nn.Module) -> dict[str, Interval]:
         """The validation split as training looks at it; leaves the model in training mode."""
-        scores = scores_of(predictor(model, self.precision, self.device), self.data, "validation", self._validation_examples)
+        self._seen = self._validation_scores(model)
         model.train()
-        return self.data.summarise(scores)
+        self._glance = self.data.glance(self._seen)
+        return self._glance
+
+    def _validation_scores(self, model: nn.Module) -> dict[str, np.ndarray]:
+        predict = predictor(model, self.precision, self.device)
+        return scores_of(predict, self.data, "validation", self._validation_examples)
+
+    def _complete(self, trace: Trace, model: nn.Module) -> None:
+        """Give the validation that is kept those intervals that training did without."""
+        if not trace.validation:
+            return
+        if trace.validation is self._glance:
+            trace.validation = self.data.summarise(self._seen)
+        elif not trace.stopped:  # an earlier, best one, whose weights the model has again
+            trace.validation = self.data.summarise(self._validation_scores(model))
 
     @property
     def _validation_examples(self) -> int | None:
@@ -299,9 +317,15 @@ class TrainMethod:
         self.emit(Preparing("evaluating on the test split"))
         predict = predictor(model, self.precision, self.device)
         scores = scores_of(predict, data, "test", self.config.measure.examples)
-        self._samples["quality/test"] = {name: one.tolist() for name, one in scores.items()}
+        kept = {name: one for name, one in scores.items() if one.ndim == 1 or one.size <= _MOST_KEPT}
+        self._samples["quality/test"] = {name: one.tolist() for name, one in kept.items()}
+        self.record["data"]["about"] += [
+            f"samples.json leaves out the {name} of {len(one)} test examples: {one.size} numbers, more than {_MOST_KEPT}"
+            for name, one in scores.items()
+            if name not in kept
+        ]
         metrics |= quality_metrics("quality", data.summarise(scores))
-        train = data.summarise(scores_of(predict, data, "train", self._validation_examples))
+        train = data.glance(scores_of(predict, data, "train", self._validation_examples))
         validation = trace.validation[data.deciding].value
         metrics["quality/gap"] = measured(train[data.deciding].value - validation)
         self._write_samples()

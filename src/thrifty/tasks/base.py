@@ -60,11 +60,15 @@ class Data(ABC):
 
     @abstractmethod
     def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """One number an example, for each quantity the metrics need; the first dimension of each is the batch's."""
+        """What the metrics need, a number or a row of them an example; the first dimension of each is the batch's."""
 
     @abstractmethod
     def summarise(self, scores: dict[str, np.ndarray]) -> dict[str, Interval]:
         """Metrics of a split, by their names in the contract, from the scores of its examples; always has `loss`."""
+
+    def glance(self, scores: dict[str, np.ndarray]) -> dict[str, Interval]:
+        """The same metrics, without those intervals that take time: for a split looked at many times while training."""
+        return self.summarise(scores)
 
     @abstractmethod
     def state(self) -> dict[str, Any]:

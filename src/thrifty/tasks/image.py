@@ -8,15 +8,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from thrifty.config.choices.architectures import Architecture
-from thrifty.config.choices.tasks import Image
+from thrifty.config.choices.tasks import ClassWeights, Image
 from thrifty.errors import BadConfiguration, BadData
-from thrifty.measure.statistics import Interval, mean_interval, share_interval
+from thrifty.measure.statistics import Interval
 from thrifty.tasks.base import SPLITS, Data, Task
+from thrifty.tasks.class_weights import balanced_weights, describe_weights
+from thrifty.tasks.classification import class_loss, class_scores, class_summary
 from thrifty.tasks.image_reading import Images, read_images
 
 _FEWEST = 5
@@ -28,11 +29,12 @@ class ImageData(Data):
 
     Args:
         splits: places of the images of each split.
+        balanced: whether the training loss weighs rare classes more, so that each counts the same.
     """
 
     most_at_once: ClassVar[int] = 1024  # a transformer's activations for more would take gigabytes
 
-    def __init__(self, images: Images, splits: dict[str, np.ndarray]) -> None:
+    def __init__(self, images: Images, splits: dict[str, np.ndarray], balanced: bool = False) -> None:
         self.classes = sorted(set(images.labels), key=lambda one: (len(one), one) if one.isdigit() else (0, one))
         numbers = {name: number for number, name in enumerate(self.classes)}
         targets = torch.tensor([numbers[one] for one in images.labels])
@@ -55,12 +57,18 @@ class ImageData(Data):
             f"{len(self.classes)} classes",
             "each channel less its mean in the training images, over its deviation there",
         ]
+        self.class_weights: Tensor | None = None
+        if balanced:
+            self.class_weights = balanced_weights(targets[splits["train"]].numpy(), len(self.classes))
+            self.about.append(describe_weights(self.class_weights, self.classes))
 
     def to(self, device: torch.device) -> None:
         """Keep the images on the device, a byte a number where they were kept so."""
         for split in SPLITS:
             self._pixels[split] = self._pixels[split].to(device)
             self._targets[split] = self._targets[split].to(device)
+        if self.class_weights is not None:
+            self.class_weights = self.class_weights.to(device)
         self._normalise(device)
 
     def _normalise(self, device: torch.device) -> None:
@@ -76,20 +84,20 @@ class ImageData(Data):
         return inputs.view(*draws.shape, *inputs.shape[1:]), targets.view(draws.shape)
 
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy on logits."""
-        return F.cross_entropy(outputs.float().flatten(0, -2), targets.flatten(), label_smoothing=label_smoothing)
+        """Cross-entropy in nats, weighted by class where that is asked for."""
+        return class_loss(outputs, targets, label_smoothing, self.class_weights)
 
     def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """`loss` and `correct`."""
-        losses = F.cross_entropy(outputs.float(), targets, reduction="none")
-        return {"loss": losses, "correct": (outputs.argmax(-1) == targets).float()}
+        """Those of `class_scores`."""
+        return class_scores(outputs, targets)
 
     def summarise(self, scores: dict[str, np.ndarray]) -> dict[str, Interval]:
-        """`accuracy` and `loss`."""
-        return {
-            "accuracy": share_interval(int(scores["correct"].sum()), len(scores["correct"])),
-            "loss": mean_interval(scores["loss"]).at_least(0),
-        }
+        """Those of `class_summary`."""
+        return class_summary(scores)
+
+    def glance(self, scores: dict[str, np.ndarray]) -> dict[str, Interval]:
+        """The same without a bootstrap's intervals."""
+        return class_summary(scores, resamples=0)
 
     def state(self) -> dict[str, Any]:
         """The classes, and how pixels become inputs."""
@@ -114,7 +122,7 @@ class ImageTask(Task):
             raise BadData(
                 f"{images.source}: class '{rarest}' has {counts.min()} images; each needs {_FEWEST}, so that every split has one"
             )
-        return ImageData(images, _split(images.labels, config))
+        return ImageData(images, _split(images.labels, config), config.class_weights is ClassWeights.balanced)
 
     @classmethod
     def predict(

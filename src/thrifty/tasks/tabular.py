@@ -15,10 +15,12 @@ from sklearn.datasets import load_breast_cancer
 from torch import Tensor
 
 from thrifty.config.choices.architectures import Architecture
-from thrifty.config.choices.tasks import Kind, Tabular
+from thrifty.config.choices.tasks import ClassWeights, Kind, Tabular
 from thrifty.errors import BadConfiguration, BadData
-from thrifty.measure.statistics import Interval, bootstrap_interval, mean_interval, share_interval
+from thrifty.measure.statistics import Interval, bootstrap_interval, mean_interval
 from thrifty.tasks.base import SPLITS, Data, Task
+from thrifty.tasks.class_weights import balanced_weights, describe_weights
+from thrifty.tasks.classification import class_loss, class_scores, class_summary
 from thrifty.tasks.preprocessing import fit
 from thrifty.tasks.table_columns import select
 from thrifty.tasks.table_prediction import predict_table
@@ -40,6 +42,7 @@ class TableData(Data):
         features: the rows' columns, without missing values.
         splits: places of the rows of each split.
         columns: names of the numeric columns, of the columns of categories, and of those that get log(x+1).
+        balanced: whether the training loss weighs rare classes more, so that each counts the same.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class TableData(Data):
         splits: dict[str, np.ndarray],
         columns: tuple[list[str], list[str], list[str]],
         fingerprint: str,
+        balanced: bool = False,
     ) -> None:
         self.kind, self.target, self.labels = target.kind, target.name, target.labels
         self.preprocessing, about = fit(features.iloc[splits["train"]], *columns)
@@ -67,6 +71,10 @@ class TableData(Data):
         self.fingerprint = fingerprint
         self.about = about
         self.flags = []
+        self.class_weights: Tensor | None = None
+        if balanced:
+            self.class_weights = balanced_weights(target.values[splits["train"]], len(self.labels))
+            self.about = [*about, describe_weights(self.class_weights, self.labels)]
 
     def to(self, device: torch.device) -> None:
         """Keep the table on the device if it takes no more than half of the free memory, else send batches there."""
@@ -78,6 +86,8 @@ class TableData(Data):
         for split in SPLITS:
             self._inputs[split] = self._inputs[split].to(self._home)
             self._targets[split] = self._targets[split].to(self._home)
+        if self.class_weights is not None:
+            self.class_weights = self.class_weights.to(device)
 
     def batch(self, split: str, draws: Tensor) -> tuple[Tensor, Tensor]:
         """Rows by number; an epoch shows each as the last did."""
@@ -87,11 +97,12 @@ class TableData(Data):
         return inputs.to(self.device), targets.to(self.device)
 
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy on logits, or squared error; label smoothing is for classes only."""
+        """Cross-entropy on logits, or squared error; label smoothing is for classes only, and class weights are."""
         outputs = outputs.float()
         if self.kind == "multiclass":
-            flat = outputs.reshape(-1, outputs.shape[-1])
-            return F.cross_entropy(flat, targets.reshape(-1), label_smoothing=label_smoothing)
+            return class_loss(outputs, targets, label_smoothing, self.class_weights)
+        if self.class_weights is not None:
+            return class_loss(_logits(outputs), targets.long(), label_smoothing, self.class_weights)
         outputs = outputs.squeeze(-1)
         if self.kind == "binary":
             if label_smoothing:
@@ -100,31 +111,24 @@ class TableData(Data):
         return F.mse_loss(outputs, targets)
 
     def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """`loss` and `correct` of classes; `loss`, and `error` and `truth` in the target's unit, of amounts."""
+        """Those of `class_scores`; of amounts `loss`, and `error` and `truth` in the target's unit."""
         outputs = outputs.float()
         if self.kind == "multiclass":
-            losses = F.cross_entropy(outputs.movedim(-1, 1), targets, reduction="none")
-            return {"loss": losses, "correct": (outputs.argmax(-1) == targets).float()}
-        outputs = outputs.squeeze(-1)
+            return class_scores(outputs, targets)
         if self.kind == "binary":
-            losses = F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
-            return {"loss": losses, "correct": ((outputs > 0) == (targets > 0.5)).float()}
-        errors = outputs - targets
+            return class_scores(_logits(outputs), targets.long())
+        errors = outputs.squeeze(-1) - targets
         return {"loss": errors.square(), "error": errors * self.scale, "truth": targets * self.scale + self.mean}
 
     def summarise(self, scores: dict[str, np.ndarray]) -> dict[str, Interval]:
-        """`accuracy`, or `r2`, `rmse` and `mae`; and `loss`."""
-        loss = mean_interval(scores["loss"]).at_least(0)
-        if self.kind != "regression":
-            return {"accuracy": share_interval(int(scores["correct"].sum()), len(scores["correct"])), "loss": loss}
-        pairs = np.stack([scores["error"], scores["truth"]], axis=1).astype(np.float64)
-        resamples = max(_FEWEST_RESAMPLES, min(1000, _BOOTSTRAP_DRAWS // len(pairs)))
-        return {
-            "r2": bootstrap_interval(_r2, pairs, resamples),
-            "rmse": bootstrap_interval(lambda drawn: float(np.sqrt(np.mean(drawn[:, 0] ** 2))), pairs, resamples),
-            "mae": mean_interval(np.abs(pairs[:, 0])).at_least(0),
-            "loss": loss,
-        }
+        """Those of `class_summary`, or `r2`, `rmse`, `mae` and `loss`."""
+        if self.has_classes:
+            return class_summary(scores)
+        return _of_amounts(scores, max(_FEWEST_RESAMPLES, min(1000, _BOOTSTRAP_DRAWS // len(scores["error"]))))
+
+    def glance(self, scores: dict[str, np.ndarray]) -> dict[str, Interval]:
+        """The same without a bootstrap's intervals."""
+        return class_summary(scores, resamples=0) if self.has_classes else _of_amounts(scores, resamples=0)
 
     def state(self) -> dict[str, Any]:
         """The target's classes or scale, and how columns become inputs."""
@@ -160,9 +164,14 @@ class TabularTask(Task):
         column = column_of(selection.frame, target_name)
         numeric = pd.api.types.is_numeric_dtype(column.dtype)
         target = read_target(column, config.kind, table.source, table.decimal)
+        balanced = config.class_weights is ClassWeights.balanced
+        if balanced and target.kind == "regression":
+            raise BadConfiguration(
+                f"task.class_weights=balanced: weighs classes, and the target '{target.name}' is a number; leave it out"
+            )
         splits = split_rows(target, config, table.source)
         columns = (selection.numeric, selection.categorical, selection.log1p)
-        data = TableData(target, selection.frame, splits, columns, fingerprint)
+        data = TableData(target, selection.frame, splits, columns, fingerprint, balanced)
         if not data.preprocessing.inputs:
             raise BadData(
                 f"{table.source}: no column but '{target_name}' differs between training rows; there is nothing to learn from"
@@ -212,6 +221,21 @@ def _standardised(target: Target, training: np.ndarray) -> tuple[float, float, n
     mean, scale = float(target.values[training].mean()), float(target.values[training].std())
     scale = scale or 1.0  # all training rows alike: nothing to scale by
     return mean, scale, ((target.values - mean) / scale).astype(np.float32)
+
+
+def _logits(outputs: Tensor) -> Tensor:
+    """Of two classes, from the one number that a model gives for the second; shaped (..., 2)."""
+    return torch.cat([torch.zeros_like(outputs), outputs], dim=-1)
+
+
+def _of_amounts(scores: dict[str, np.ndarray], resamples: int) -> dict[str, Interval]:
+    pairs = np.stack([scores["error"], scores["truth"]], axis=1).astype(np.float64)
+    return {
+        "r2": bootstrap_interval(_r2, pairs, resamples),
+        "rmse": bootstrap_interval(lambda drawn: float(np.sqrt(np.mean(drawn[:, 0] ** 2))), pairs, resamples),
+        "mae": mean_interval(np.abs(pairs[:, 0])).at_least(0),
+        "loss": mean_interval(scores["loss"]).at_least(0),
+    }
 
 
 def _r2(pairs: np.ndarray) -> float:

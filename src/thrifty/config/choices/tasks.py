@@ -19,6 +19,13 @@ class Kind(Enum):
     regression = "regression"
 
 
+class ClassWeights(Enum):
+    """What a class counts for in the training loss."""
+
+    none = "none"
+    balanced = "balanced"
+
+
 @dataclass(kw_only=True)
 class Task:
     """What is learned, from which data."""
@@ -45,7 +52,16 @@ class Text(Task):
 
 
 @dataclass(kw_only=True)
-class Image(Task):
+class Classification(Task):
+    """A class of several, for each example."""
+
+    class_weights: ClassWeights = key(
+        "what a class counts for in the training loss: balanced is rows / (classes x rows of the class); metrics never weigh"
+    )
+
+
+@dataclass(kw_only=True)
+class Image(Classification):
     """The class of an image."""
 
     QUICK_EPOCHS: ClassVar[float | None] = 30.0
@@ -53,7 +69,7 @@ class Image(Task):
 
 
 @dataclass(kw_only=True)
-class Tabular(Task):
+class Tabular(Classification):
     """A column of a table predicted from the others."""
 
     QUICK_EPOCHS: ClassVar[float | None] = 10.0
