@@ -7,6 +7,7 @@ WORKERS ?= -n auto --maxprocesses 4
 BIN := .venv/bin
 CORE := .venv/installed-core
 DEV := .venv/installed-dev
+COMMA := ,
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -55,7 +56,7 @@ clean:
 
 # A stamp says that its extras are installed at these versions; it is written last, so a failed install leaves none.
 $(CORE): pyproject.toml constraints.txt
-	$(call install,parquet)
+	$(call install,parquet$(COMMA)hdf5)
 	@touch $(CORE)
 
 $(DEV): pyproject.toml constraints.txt

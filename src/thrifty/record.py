@@ -69,7 +69,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": usable_cores(),
-        "memory_mib": _memory_mib(),
+        "memory_mib": memory_mib(),
         "gpu": None,
         "driver": None,
         "python": platform.python_version(),
@@ -101,7 +101,8 @@ def _cpu() -> dict[str, Any]:
     return {"name": name, "isa": flags}
 
 
-def _memory_mib() -> int | None:
+def memory_mib() -> int | None:
+    """Memory of this machine; None where the system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     except (ValueError, OSError, AttributeError):

@@ -9,6 +9,7 @@ import pytest
 from example_record import make_record
 
 from thrifty.config.compose import compose
+from thrifty.config.registry import CHOICES
 from thrifty.metrics import measured
 from thrifty.report.advice import next_steps
 from thrifty.report.plan import full_seconds, planned_steps, without
@@ -158,3 +159,13 @@ def test_what_is_suggested_can_be_typed(store: str) -> None:
     for command, _ in found[:-1]:
         compose(shlex.split(command)[2:])
     assert ("--store" in found[-1][0]) == (store != "results")
+
+
+@pytest.mark.parametrize("task", CHOICES["task"])
+def test_the_model_of_every_task_is_shown_in_use(task: str) -> None:
+    record = make_record()
+    record["config"]["task"]["name"] = task
+    command, why = next_steps(record)[-1]
+    given = {"text": "def main(", "tabular": "new.csv", "image": "new.png"}[task]
+    assert shlex.split(command) == ["thrifty", "predict", record["id"], given]
+    assert why == "use the model"

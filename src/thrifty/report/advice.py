@@ -16,11 +16,11 @@ Advice = tuple[str, str]
 """A command, and why."""
 
 _SIZES = tuple(ModelSize.__members__)
-_EXAMPLES = {"tabular": "new.csv", "text": "def main(", "image": "new.npz"}
-"""What `thrifty predict` could be given, by task."""
 _LONG = 3600.0
 _LONGER_BUDGET = 600
 _TELLING_GAP = 0.05
+_TO_PREDICT = {"text": "def main(", "tabular": "new.csv", "image": "new.png"}
+"""An example of what `thrifty predict` takes, by task."""
 
 
 def next_steps(record: dict[str, Any], most: int = 3) -> list[Advice]:
@@ -94,9 +94,9 @@ def _after_a_stop(record: dict[str, Any]) -> Iterator[Advice]:
 
 def _use(record: dict[str, Any]) -> Advice:
     store = record["config"]["store"]
-    given = [_EXAMPLES[record["config"]["task"]["name"]]]
+    given = _TO_PREDICT[record["config"]["task"]["name"]]
     elsewhere = [] if store == "results" else ["--store", store]
-    return shlex.join(["thrifty", "predict", record["id"], *given, *elsewhere]), "use the model"
+    return shlex.join(["thrifty", "predict", record["id"], given, *elsewhere]), "use the model"
 
 
 def _again(record: dict[str, Any], why: str, change: str) -> Advice:

@@ -15,6 +15,7 @@ examples:
   python run.py                                        a small GPT on Python's own source, in a minute
   python run.py model=large optimizer=adam             302 million parameters, as far as a minute goes
   python run.py task=tabular                           a table; task.path=my.csv task.target=label for yours
+  python run.py task=image                             handwritten digits; task.path=FOLDER of class folders for yours
   python run.py precision=bf16                         what does half the bits cost, and save?
   python run.py -m optimizer=sgd,adam seed=1,2         four runs, one table
 

@@ -39,7 +39,7 @@ class Data(ABC):
     """Sentences for the reader of the summary: what was read, dropped, treated how."""
     flags: list[str]
     """Flags for the record."""
-    most_at_once: ClassVar[int] = 16384
+    most_at_once: int = 16384
     """Most examples in one forward pass of an evaluation, or of a batch of the whole split, whose gradients are summed."""
 
     @abstractmethod

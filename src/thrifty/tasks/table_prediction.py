@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thrifty.atomic import write_atomically
-from thrifty.errors import BadConfiguration, BadData, nearest
+from thrifty.errors import BadData, nearest
+from thrifty.tasks.prediction_output import require_writable, write_predictions
 from thrifty.tasks.preprocessing import Preprocessing
 from thrifty.tasks.table_reading import Table, read_table
 from thrifty.tasks.table_values import counted, listed
@@ -24,8 +24,7 @@ def predict_table(
     state: dict[str, Any], model: Callable[[Tensor], Tensor], given: str, output: Path | None, batch_size: int
 ) -> str:
     """The work of `TabularTask.predict`."""
-    if output is not None and (output.is_dir() or not output.parent.is_dir()):
-        raise BadConfiguration(f"{output}: predictions need the name of a file in a folder that exists")
+    require_writable(output)
     table = read_table(given, verbatim=True)
     preprocessing = Preprocessing.from_state(state["preprocessing"])
     _require_columns(table, preprocessing)
@@ -43,10 +42,7 @@ def predict_table(
         if left_empty:  # what is returned is a table that a program may read: the count goes beside it
             _LOG.warning("%s: %d of %s left empty, for missing values", given, left_empty, counted(len(usable), "row"))
         return text
-    try:
-        write_atomically(output, text)
-    except OSError as error:
-        raise BadConfiguration(f"{output}: cannot be written ({error.strerror}); name another file") from error
+    write_predictions(output, text)
     return f"wrote {counted(len(inputs), 'prediction')} to {output}{empty}"
 
 

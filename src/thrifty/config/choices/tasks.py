@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from thrifty.config.key import key
-from thrifty.errors import BadConfiguration
+from thrifty.errors import BadConfiguration, nearest
 
 
 class Kind(Enum):
@@ -24,6 +24,10 @@ class ClassWeights(Enum):
 
     none = "none"
     balanced = "balanced"
+
+
+AUGMENTATIONS = ("shift", "flip", "crop", "randaugment", "mixup")
+"""In the order in which they are applied, where there are several."""
 
 
 @dataclass(kw_only=True)
@@ -66,6 +70,26 @@ class Image(Classification):
 
     QUICK_EPOCHS: ClassVar[float | None] = 30.0
     FULL_EPOCHS: ClassVar[float] = 200.0
+
+    resize: int | None = key(
+        "side that images are scaled to, whatever their shape", unit="pixels", at_least=1, at_most=1024, null="as they are"
+    )
+    augment: Any = key(
+        f"how training images vary from epoch to epoch: none, {', '.join(AUGMENTATIONS)}, or a list of them such as [shift,flip]"
+    )
+
+    def check(self, path: str) -> None:
+        """What a range cannot say; `path` leads the key's name in errors. Ways that mean the same are written the same."""
+        given = self.augment
+        names = [] if given in (None, "none") else given if isinstance(given, list) else [given]
+        for one in names:
+            if one not in AUGMENTATIONS:
+                hint = nearest(str(one), AUGMENTATIONS)
+                raise BadConfiguration(
+                    f"{path}augment={one}: must be none, {', '.join(AUGMENTATIONS)}, or a list of these such as [shift,flip]{hint}"
+                )
+        ordered = [one for one in AUGMENTATIONS if one in names]
+        self.augment = ordered if len(ordered) > 1 else (ordered or ["none"])[0]
 
 
 @dataclass(kw_only=True)

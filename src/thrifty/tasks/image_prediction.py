@@ -1,0 +1,96 @@
+"""Predictions for an image file, a folder of them, or the images of an .npz, HDF5 or IDX file: a CSV line for each."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thrifty.errors import BadData
+from thrifty.tasks.image_arrays import as_pixels, read_npz_images
+from thrifty.tasks.image_files import look_at, read_pixels
+from thrifty.tasks.image_folder import images_below
+from thrifty.tasks.image_hdf5 import read_hdf5_images
+from thrifty.tasks.image_idx import read_idx_images
+from thrifty.tasks.image_normalisation import Normalisation
+from thrifty.tasks.image_set import size_text
+from thrifty.tasks.image_source import kind_of
+from thrifty.tasks.prediction_output import require_writable, write_predictions
+from thrifty.tasks.table_values import counted
+
+Batches = Iterator[tuple[list[str], np.ndarray]]
+"""Names of images, and their pixels (images, channels, height, width)."""
+
+
+def predict_images(
+    state: dict[str, Any], model: Callable[[Tensor], Tensor], given: str, output: Path | None, batch_size: int
+) -> str:
+    """The work of `ImageTask.predict`."""
+    require_writable(output)
+    kind = kind_of(given)
+    files = kind in ("image", "folder")
+    batches = _of_files(state, given, kind, batch_size) if files else _of_array(state, given, kind, batch_size)
+    normalisation = Normalisation(**state["normalisation"])
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["file" if files else "number", "prediction", "probability"])
+    count = 0
+    for names, pixels in batches:
+        # The model may be on another device; where its inputs go is its own affair, the outputs are wanted here.
+        outputs = model(normalisation.apply(torch.from_numpy(pixels))).detach().float().cpu()
+        best, classes = outputs.softmax(dim=-1).max(dim=-1)
+        for name, number, probability in zip(names, classes.tolist(), best.tolist(), strict=True):
+            lines.writerow([name, state["labels"][number], f"{probability:.7g}"])
+        count += len(names)
+    if output is None:
+        return text.getvalue()
+    write_predictions(output, text.getvalue())
+    return f"wrote {counted(count, 'prediction')} to {output}"
+
+
+def _of_files(state: dict[str, Any], given: str, kind: str, batch_size: int) -> Batches:
+    path = Path(given).expanduser()
+    if state["pixels"] != "uint8":
+        raise BadData(f"{given}: the model was trained on fractions, and image files hold whole numbers; give an .npz")
+    files = {given: path} if kind == "image" else {one.relative_to(path).as_posix(): one for one in images_below(path)}
+    if not files:
+        raise BadData(f"{given}: holds no images; give a folder of image files")
+    names = list(files)
+    for first in range(0, len(names), batch_size):
+        some = names[first : first + batch_size]
+        yield some, np.stack([_of_file(state, files[name]) for name in some])
+
+
+def _of_file(state: dict[str, Any], path: Path) -> np.ndarray:
+    header = look_at(path, str(path))
+    if state["resize"] is None:
+        _require_shape(state, str(path), (state["channels"], header.height, header.width))
+    return read_pixels(path, str(path), state["channels"], state["resize"])
+
+
+def _of_array(state: dict[str, Any], given: str, kind: str, batch_size: int) -> Batches:
+    read = {"npz": read_npz_images, "hdf5": read_hdf5_images, "idx": read_idx_images}[kind]
+    pixels, _ = as_pixels(given, read(given, Path(given).expanduser()), state["resize"])
+    _require_shape(state, given, pixels.shape[1:])
+    if state["pixels"] == "uint8" and pixels.dtype != np.uint8:
+        raise BadData(f"{given}: has fractions, and the model was trained on whole numbers from 0 to 255; give such")
+    for first in range(0, len(pixels), batch_size):
+        part = pixels[first : first + batch_size]
+        yield [str(first + number) for number in range(len(part))], part
+
+
+def _require_shape(state: dict[str, Any], name: str, shape: tuple[int, ...]) -> None:
+    wanted = tuple(state[one] for one in ("channels", "height", "width"))
+    if shape == wanted:
+        return
+    given, taken = (f"{size_text(*one[1:])} pixels with {counted(one[0], 'channel')}" for one in (shape, wanted))
+    or_train = (
+        "" if shape[1:] == wanted[1:] else f", or train with task.resize={max(wanted[1:])}, which takes images of any size"
+    )
+    raise BadData(f"{name}: {given}; the model takes {taken}: give such{or_train}")
