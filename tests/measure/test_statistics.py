@@ -7,7 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from thrifty.measure.statistics import Interval, bootstrap_interval, mean_interval, median_interval, share_interval
+from thrifty.measure.statistics import (
+    Interval,
+    bootstrap_interval,
+    mean_interval,
+    median_interval,
+    share_interval,
+    trimmed_mean,
+    weighted_mean_interval,
+)
 
 
 def _bounds(interval: Interval) -> tuple[float, float]:
@@ -25,6 +33,48 @@ def test_mean_of_five_numbers() -> None:
 
 def test_mean_of_one_number_has_no_interval() -> None:
     assert mean_interval(np.array([7.0])) == Interval(7.0, None, None, 1)
+
+
+def test_a_weighted_mean_by_hand() -> None:
+    """Shares of a half and two quarters: squares about the mean of 2 come to 0.5 + 0 + 1, over two degrees of freedom."""
+    interval = weighted_mean_interval(np.array([1.0, 2.0, 4.0]), np.array([20.0, 10.0, 10.0]))
+    half = 4.3026527 * math.sqrt(1.5 / 2)
+    assert interval.value == pytest.approx(2)
+    assert _bounds(interval) == pytest.approx((2 - half, 2 + half), rel=1e-6)
+
+
+def test_equal_weights_make_students_interval() -> None:
+    samples = np.array([1.0, 2.0, 3.0, 5.0])
+    weighted, plain = weighted_mean_interval(samples, np.full(4, 7.0)), mean_interval(samples)
+    assert weighted.value == pytest.approx(plain.value)
+    assert _bounds(weighted) == pytest.approx(_bounds(plain))
+
+
+def test_a_weighted_mean_of_one_number_has_no_interval() -> None:
+    assert weighted_mean_interval(np.array([7.0]), np.array([3.0])) == Interval(7.0, None, None, 1)
+
+
+def test_weighted_intervals_hold_the_truth_whatever_the_precision_of_each() -> None:
+    generator, held = np.random.default_rng(0), 0
+    for _ in range(2000):
+        errors = np.exp(generator.normal(0, 1, 7))
+        low, high = _bounds(weighted_mean_interval(generator.normal(3, errors), 1 / errors**2))
+        held += low <= 3 <= high
+    assert 0.93 <= held / 2000 <= 0.97
+
+
+def test_a_trimmed_mean_and_its_error_by_hand() -> None:
+    """Of eight, two go at each end; 3 and 6 stand for them in the winsorised deviation, the root of 14 / 7."""
+    mean, error = trimmed_mean(np.array([100.0, 5, 1, 4, 3, 7, 2, 6]), 0.25)
+    assert mean == 4.5
+    assert error == pytest.approx(math.sqrt(2) / (0.5 * math.sqrt(8)))
+    assert trimmed_mean(np.array([3.0]), 0.25) == (3.0, 0.0)
+
+
+def test_the_error_of_a_trimmed_mean_is_its_scatter() -> None:
+    generator = np.random.default_rng(0)
+    found = np.array([trimmed_mean(generator.normal(0, 1, 40), 0.25) for _ in range(2000)])
+    assert found[:, 1].mean() == pytest.approx(found[:, 0].std(), rel=0.05)
 
 
 @pytest.mark.parametrize("bad", [math.inf, math.nan])

@@ -124,7 +124,7 @@ def _trial(number: int, neighbour: bool, slowdown: float, threads: int) -> Trial
     ratio = found.comparison.ratio
     assert ratio.low is not None
     assert ratio.high is not None
-    logs = [one.log_ratio() for one in found.pairs]
+    logs = [one.log_ratio()[0] for one in found.pairs]
     usual = None
     if slowdown in _REFERENCE_SLOWDOWNS and number % _REFERENCE_EVERY == 0:
         usual = sequential_ratio(replace(first, cores=None), replace(second, cores=None), found.seconds)

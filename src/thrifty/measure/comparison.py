@@ -4,7 +4,7 @@ The unit of replication is a pair of fresh processes: what differs from one proc
 core it got) would otherwise pass for a difference between the arms. Within a pair, blocks of the two arms follow each other
 closely, so that what the machine does meanwhile hits both. The pair's value is the mean of the middle half of the log ratios of
 neighbouring blocks: a block that something else fell into moves their mean, and hardly the mean of the middle half, which
-scatters less than their median.
+scatters less than their median. A pair whose blocks scattered much, as the machine changed its pace meanwhile, counts for less.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from thrifty.measure.statistics import Interval, bootstrap_interval, mean_interval
+from thrifty.measure.statistics import Interval, bootstrap_interval, trimmed_mean, weighted_mean_interval
 
 SMALLEST_CLAIM = 0.02
 """A difference smaller than this is never claimed: what it would take to be sure of it is dearer than it is worth."""
+_BETWEEN_PAIRS = 0.01
+"""Log ratio by which pairs of processes differ however calm the machine, on the cautious side of what is found (0.3 to 1 %): the
+blocks' scatter alone would let a single calm pair decide."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,9 @@ class Pair:
     second_led: list[bool]
     """In which turns the second arm's block came before the first's."""
 
-    def log_ratio(self) -> float:
-        """The pair's value: log of the second arm's time over the first's, robust against blocks that were disturbed.
+    def log_ratio(self) -> tuple[float, float]:
+        """The pair's value: log of the second arm's time over the first's, robust against blocks that were disturbed; and its
+        standard error, by the scatter of its blocks.
 
         Wherever the arms change, in the order of time, two neighbouring blocks give a log ratio; changes to the second arm and
         back follow each other, so that a steady drift of the machine cancels.
@@ -49,7 +53,7 @@ class Pair:
             for (before, was_second), (after, is_second) in itertools.pairwise(ordered)
             if was_second != is_second
         ]
-        return float(stats.trim_mean(ratios, 0.25))
+        return trimmed_mean(np.array(ratios), 0.25)
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Comparison:
     """The second arm's time over the first's."""
 
     ratio: Interval
-    """With Student's t over the pairs' log ratios."""
+    """Over the pairs' log ratios, each weighted by how well its blocks tell it."""
     halves_agree: bool
     """Whether the first half of the pairs and the second tell the same: if not, something changed while we measured."""
     noise_floor: float
@@ -117,15 +121,21 @@ class Comparison:
 
 def compare(pairs: Sequence[Pair], noise_floor: float = 0.0, spoilt: Sequence[str] = (), disturbed: float = 0.0) -> Comparison:
     """The comparison that pairs of processes make; at least one pair of at least one block each."""
-    logs = np.array([pair.log_ratio() for pair in pairs])
-    mean = mean_interval(logs)
+    logs, weights = _weighted(pairs)
+    mean = weighted_mean_interval(logs, weights)
     return Comparison(_exponential(mean), _halves_agree(logs), noise_floor, tuple(spoilt), disturbed)
 
 
 def bootstrap(pairs: Sequence[Pair]) -> Interval:
     """The same ratio with the interval that drawing pairs again gives; stands beside the other, and decides nothing."""
-    logs = np.array([pair.log_ratio() for pair in pairs])
-    return _exponential(bootstrap_interval(lambda drawn: float(drawn[:, 0].mean()), logs[:, None]))
+    columns = np.stack(_weighted(pairs), axis=1)
+    return _exponential(bootstrap_interval(lambda drawn: float(np.average(drawn[:, 0], weights=drawn[:, 1])), columns))
+
+
+def _weighted(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+    """Log ratio of each pair, and its weight."""
+    logs, errors = np.array([pair.log_ratio() for pair in pairs]).T
+    return logs, 1 / (errors**2 + _BETWEEN_PAIRS**2)
 
 
 def _halves_agree(logs: np.ndarray) -> bool:

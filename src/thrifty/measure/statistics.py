@@ -39,6 +39,38 @@ def mean_interval(samples: np.ndarray) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
+def weighted_mean_interval(samples: np.ndarray, weights: np.ndarray) -> Interval:
+    """Mean of independent samples known with different precision, with the interval of Hartung and Knapp.
+
+    Its width comes from the scatter of the samples about the mean, so that weights need only be in proportion; equal ones make
+    it Student's t. Source: Hartung and Knapp, Statistics in Medicine 20, 2001.
+
+    Args:
+        weights: of each sample, above 0, in proportion to one over its variance; not chosen by the samples' values.
+    """
+    n = len(samples)
+    share = weights / weights.sum()
+    mean = float((share * samples).sum())
+    if n < 2 or not math.isfinite(mean):
+        return Interval(mean, n=n)
+    half = float(stats.t.ppf(0.975, n - 1) * np.sqrt((share * (samples - mean) ** 2).sum() / (n - 1)))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def trimmed_mean(samples: np.ndarray, share: float) -> tuple[float, float]:
+    """Mean without the given share of the samples at each end, and its standard error, 0 for fewer than two.
+
+    Source of the error, from the winsorised deviation: Tukey and McLaughlin, Sankhya A 25, 1963.
+    """
+    values = np.sort(np.asarray(samples, dtype=np.float64))
+    n, cut = len(values), int(share * len(values))
+    mean = float(values[cut : n - cut].mean())
+    if n < 2:
+        return mean, 0.0
+    winsorised = np.clip(values, values[cut], values[n - cut - 1])
+    return mean, float(winsorised.std(ddof=1) / ((1 - 2 * share) * math.sqrt(n)))
+
+
 def share_interval(successes: int, n: int) -> Interval:
     """A proportion with Wilson's score interval. Source: Wilson, JASA 22, 1927."""
     z = 1.959963984540054
