@@ -172,7 +172,8 @@ def test_more_than_half_of_the_memory(tmp_path: Path, monkeypatch: pytest.Monkey
     refused(write_npz(tmp_path / "a.npz"), "its x take 5.59e-07 GiB, more than half of the memory here")
     refused(write_mnist(tmp_path / "m"), "more than half of the memory")
     refused(
-        write_folder(tmp_path / "d"), "20 images of 5x6 pixels take 5.59e-07 GiB, more than half of the memory here .* fewer images"
+        write_folder(tmp_path / "d"),
+        "20 images of 5x6 pixels take 5.59e-07 GiB, more than half of the memory here .* fewer images",
     )
 
 
