@@ -48,7 +48,7 @@ def compared(half_width: float, pairs: int) -> Comparison:
         (0.001, 5, 100.0, False),  # fewer than six say nothing of their own scatter
         (0.009, 6, 1.0, True),
         (0.02, 6, 1.0, False),
-        (0.02, 6, 3.9, True),  # another pair would end after the time
+        (0.02, 6, 3.4, True),  # another pair would end after the time
     ],
 )
 def test_pairs_go_on_while_the_interval_is_wide_and_there_is_time(

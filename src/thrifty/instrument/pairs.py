@@ -25,7 +25,7 @@ class Plan:
 
     half_width: float = 0.01
     """Share at which the interval is narrow enough to stop: a 3 % difference is then found as a rule. 0 never is."""
-    seconds: float = 4.0
+    seconds: float = 3.5
     """While these are not spent, more pairs than the least are made for an interval that is still wide."""
     most_pairs: int = 10_000
     """More are not made."""
