@@ -114,7 +114,7 @@ def test_the_learning_rate_of_each_step_is_the_schedules() -> None:
 # -- whole and in parts -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_batch_in_parts_has_the_gradients_of_the_whole(precision: str) -> None:
     overrides = (*PENALTIES, f"precision={precision}")
     whole = Training(mlp(16, 8), Points.drawn(), overrides, batch_size=20).module
@@ -122,8 +122,8 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(precision: str) -> None
     draws = torch.arange(20)
     loss = whole.backward_whole(*whole.data.batch("train", draws))
     assert parts.backward_in_parts(draws).item() == pytest.approx(loss.item(), rel=1e-6)
-    # bfloat16 rounds what each part adds up to 8 bits.
-    tolerance = 1e-6 if precision == "fp32" else 2**-8
+    # Half precisions round what each part adds up to 8 and 11 bits.
+    tolerance = {"fp32": 1e-6, "bf16": 2**-8, "fp16": 2**-10}[precision]
     for one, other in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         assert one.grad is not None
         assert other.grad is not None
@@ -147,7 +147,10 @@ def test_a_batch_no_larger_than_one_pass_is_not_divided() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-@pytest.mark.parametrize("precision", [("precision=fp32",), ("precision=bf16",), ("precision=bf16", "precision.weights=bf16")])
+@pytest.mark.parametrize(
+    "precision",
+    [("precision=fp32",), ("precision=fp16",), ("precision=bf16",), ("precision=bf16", "precision.weights=bf16")],
+)
 def test_many_steps_a_call_make_the_same_weights_to_the_bit(optimizer: str, precision: tuple[str, ...]) -> None:
     """With bf16 this is the trap of a cache: autocast, once entered, goes on with the weights it cast first."""
 
@@ -181,6 +184,61 @@ def test_bf16_multiplies_with_the_weights_of_the_step() -> None:
     output.register_forward_hook(compare)
     training.run()
     assert seen == [True] * 6
+
+
+# -- scaled losses ------------------------------------------------------------------------------------------------------
+
+
+def descent(precision: str, factor: float, steps: int, lr: float = 0.5) -> Training:
+    """Gradient descent on a loss that is `factor` times what it was, by steps that are as many times smaller."""
+    data = Points.drawn()
+    plain = data.loss
+    data.loss = lambda *given: plain(*given) * factor
+    overrides = ("optimizer=sgd", f"optimizer.lr={lr / factor}", "schedule=constant", f"precision={precision}")
+    return Training(mlp(8), data, overrides, steps, batch_size=20)
+
+
+def test_gradients_too_small_for_fp16_are_scaled_into_it() -> None:
+    """At 1e-7 of their size all of them are below its least number, 6e-8."""
+    exact, half = (descent(precision, 1e-7, steps=3).run() for precision in ("fp32", "fp16"))
+    start = mlp(8).state_dict()
+    for name, one in exact.weights.items():
+        moved = one - start[name]
+        assert moved.abs().max() > 1e-3
+        torch.testing.assert_close(half.weights[name] - start[name], moved, rtol=0.02, atol=0.02 * moved.abs().max().item())
+
+
+def test_a_step_with_infinite_gradients_is_not_made_and_the_scale_comes_down() -> None:
+    """The scale begins at 2**16: with a loss a thousand times as large no fp16 holds it."""
+    one = descent("fp16", 1000.0, steps=1).run()
+    assert same_bits(one.weights, mlp(8).state_dict())
+    assert one.module.scaler is not None
+    assert one.module.scaler.get_scale() == 2**15
+    many = descent("fp16", 1000.0, steps=30).run()
+    assert all(torch.isfinite(weight).all() for weight in many.weights.values())
+    assert not same_bits(many.weights, mlp(8).state_dict())
+
+
+def test_clipping_sees_gradients_without_their_scale() -> None:
+    moves = []
+    for precision in ("fp32", "fp16"):
+        training = descent(precision, 1.0, steps=1, lr=1.0)
+        training.module.clip = 0.01
+        training.run()
+        start = mlp(8).state_dict()
+        moves.append(torch.cat([(one - start[name]).flatten() for name, one in training.weights.items()]))
+    assert [one.norm().item() for one in moves] == pytest.approx([0.01, 0.01], rel=1e-3)
+    torch.testing.assert_close(moves[1], moves[0], rtol=0.02, atol=1e-4)
+
+
+def test_the_scale_is_part_of_what_a_training_goes_on_from() -> None:
+    before, after = descent("fp16", 1000.0, steps=4).run(), descent("fp16", 1000.0, steps=4)
+    assert before.module.scaler is not None
+    assert after.module.scaler is not None
+    state = before.module.state()
+    after.module.restore(state)
+    assert after.module.scaler.get_scale() == before.module.scaler.get_scale() == 2**12
+    assert descent("fp32", 1.0, steps=1).module.state()["scaler"] is None
 
 
 # -- what takes part ----------------------------------------------------------------------------------------------------

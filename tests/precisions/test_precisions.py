@@ -30,7 +30,7 @@ def _gpt() -> nn.Module:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_bears_its_name_and_its_dtypes(name: str) -> None:
     precision = _precision(name)
-    expected = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+    expected = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
     assert precision.name == name
     assert precision.matmul_dtype is expected
     assert precision.weight_dtype is torch.float32
@@ -77,7 +77,48 @@ def test_which_devices_are_refused() -> None:
         "precision=fp16: products are tens to hundreds of times slower than fp32 on CPUs without such arithmetic "
         "(`thrifty doctor` measures both); use precision=bf16"
     )
-    assert "loss scaling is not built yet" in str(_precision("fp16").unsupported("cuda"))
+    assert _precision("fp16").unsupported("cuda") is None
+    assert _precision("tf32").unsupported("cpu") == (
+        "precision=tf32: a mode of NVIDIA GPUs, which device=cpu has not; use precision=fp32 or precision=bf16"
+    )
+
+
+@pytest.mark.parametrize(("capability", "old"), [((7, 5), True), ((8, 0), False), ((9, 0), False)])
+def test_tf32_is_refused_on_gpus_that_are_older(
+    capability: tuple[int, int], old: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    reason = _precision("tf32").unsupported("cuda")
+    assert reason == ("precision=tf32: Tesla T4 is older than TF32; use precision=fp32" if old else None)
+
+
+@pytest.mark.parametrize(("name", "tf32"), [("tf32", True), ("fp32", False)])
+@pytest.mark.parametrize("before", [(True, True), (False, True), (False, False)])
+def test_products_of_32_bits_on_cuda_are_what_the_precision_says_and_only_within_it(
+    name: str, tf32: bool, before: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", before[0])
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before[1])
+    precision = _precision(name)
+    for context in (precision.context("cuda"), precision.backward_context("cuda"), precision.context("cuda")):
+        with context:
+            assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == tf32
+        assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_tf32_rounds_and_fp32_does_not() -> None:
+    if (reason := _precision("tf32").unsupported("cuda")) is not None:
+        pytest.skip(reason)
+    left, right = torch.rand(2, 256, 256, device="cuda")
+    exact = left.double() @ right.double()
+    for name, low, high in (("fp32", 0.0, 1e-6), ("tf32", 1e-5, 1e-3)):
+        with _precision(name).context("cuda"):
+            product = left @ right
+        assert low <= ((product - exact).norm() / exact.norm()).item() < high
 
 
 @pytest.mark.parametrize("native", [True, False])

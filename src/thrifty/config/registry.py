@@ -84,6 +84,7 @@ CHOICES: dict[str, dict[str, Choice]] = {
     },
     "precision": {
         "fp32": Choice(Precision, "thrifty.precisions.fp32:build"),
+        "tf32": Choice(Precision, "thrifty.precisions.tf32:build"),
         "bf16": Choice(Bf16, "thrifty.precisions.bf16:build"),
         "fp16": Choice(Precision, "thrifty.precisions.fp16:build"),
     },

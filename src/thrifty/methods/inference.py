@@ -115,7 +115,8 @@ def inference_metrics(
         return build_model(architecture, shape, 0.0)
 
     found["infer/flops_per_sample"] = measured(forward_flops(on_meta, one))
-    ceiling = matmul_ceiling(device, trained.precision.matmul_dtype, seconds=min(1.0, seconds / 20)).flops_per_s
+    with trained.precision.context(device.type):  # tf32 is a mode of the device, not a dtype
+        ceiling = matmul_ceiling(device, trained.precision.matmul_dtype, seconds=min(1.0, seconds / 20)).flops_per_s
     found |= compute_metrics(training_flops(on_meta, one), examples, training_seconds, ceiling)
     samples["ceiling_flops_per_s"] = ceiling
     flags = {"not_steady": not all(one.steady for one in timings), "recompiled": any(one.recompiled for one in timings)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -18,6 +18,8 @@ class Precision(ABC):
     """As in `precision=NAME`."""
     matmul_dtype: torch.dtype
     """What matrix products compute in: which of a device's ceilings applies."""
+    scales_losses: ClassVar[bool] = False
+    """Whether gradients would underflow unless the loss is scaled up before them."""
 
     def __init__(self, weight_dtype: torch.dtype = torch.float32) -> None:
         self.weight_dtype = weight_dtype
@@ -30,6 +32,10 @@ class Precision(ABC):
         Enter it once for each forward pass: autocast keeps the weights it has cast until it is left, so that in a context
         around several optimiser steps every step after the first would see old weights.
         """
+
+    def backward_context(self, device_type: str) -> AbstractContextManager[Any]:
+        """What gradients are computed in: as a rule nothing, as autocast's casts are remembered by the graph."""
+        return NOTHING
 
     @abstractmethod
     def unsupported(self, device_type: str) -> str | None:

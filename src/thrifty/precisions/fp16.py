@@ -16,19 +16,22 @@ class Fp16(Precision):
 
     name = "fp16"
     matmul_dtype = torch.float16
+    scales_losses = True
 
     def context(self, device_type: str) -> AbstractContextManager[Any]:
         """Autocast."""
         return torch.autocast(device_type, torch.float16)
 
     def unsupported(self, device_type: str) -> str | None:
-        """CPUs, which have no such arithmetic; and for now every device, for want of loss scaling."""
+        """CPUs, as a rule without such arithmetic; and Macs, where scaling losses has not been tried."""
         if device_type == "cpu":
             return (
                 "precision=fp16: products are tens to hundreds of times slower than fp32 on CPUs without such arithmetic "
                 "(`thrifty doctor` measures both); use precision=bf16"
             )
-        return "precision=fp16: loss scaling is not built yet, and without it small gradients become 0; use precision=bf16"
+        if device_type == "mps":
+            return "precision=fp16: its loss scaling has not been tried on device=mps; use precision=bf16"
+        return None
 
 
 def build(config: precisions.Precision) -> Precision:
