@@ -87,7 +87,10 @@ class Config:
     schedule: Schedule
     regularizer: Regularizer
     batch_size: int | str | None = key(
-        "examples in one optimiser step", at_least=1, words=("full",), null=BY_ARCHITECTURE_AND_MODEL
+        "examples in one optimiser step; auto finds the fastest that fits",
+        at_least=1,
+        words=("full", "auto"),
+        null=BY_ARCHITECTURE_AND_MODEL,
     )
     precision: Precision
     device: Device = key("where to compute; auto takes cuda, then mps, then cpu")

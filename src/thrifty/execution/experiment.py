@@ -10,13 +10,16 @@ from pathlib import Path
 from rich.console import Console
 
 from thrifty.config import registry
+from thrifty.config.overrides import parse
 from thrifty.config.schema import Config
 from thrifty.errors import ThriftyError
 from thrifty.events import Event
+from thrifty.execution.batch_size import BatchSize, find_batch_size
 from thrifty.execution.fork_server import warm_up
 from thrifty.execution.launch import Outcome, launch
 from thrifty.sinks.base import Sink
 from thrifty.sinks.terminal import TerminalSink
+from thrifty.store import read_record
 
 
 def run_experiment(
@@ -39,10 +42,23 @@ def run_experiment(
             sink.handle(event)
 
     try:
-        return launch(config, overrides, parent, handle, resumed)
+        return launch(config, overrides, parent, handle, resumed, _batch_size(config, overrides, resumed, handle))
     finally:
         for sink in sinks:
             sink.close()
+
+
+def _batch_size(
+    config: Config, overrides: list[str], resumed: Path | None, handle: Callable[[Event], None]
+) -> BatchSize | None:
+    """For batch_size=auto: of a run that goes on the size it had, else the one that is found now."""
+    if config.batch_size != "auto":
+        return None
+    if resumed is not None:
+        had = read_record(resumed)["data"].get("batch_size")
+        if had is not None:
+            return BatchSize(had, f"batch_size=auto: {had}, as before the run was cut off")
+    return find_batch_size(config, [one.key_or_group for one in parse(overrides)], handle)
 
 
 class Guarded:

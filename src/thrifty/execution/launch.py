@@ -21,6 +21,7 @@ from thrifty.config.schema import Config
 from thrifty.errors import OutOfMemory
 from thrifty.events import HEARD, Event, Finished, Refused, Started
 from thrifty.execution import fork_server
+from thrifty.execution.batch_size import BatchSize
 from thrifty.execution.death import cause_of_death, kernel_kills
 from thrifty.record import new_record
 from thrifty.stop import REASONS
@@ -43,7 +44,12 @@ class Outcome:
 
 
 def launch(
-    config: Config, overrides: list[str], parent: Path, handle: Callable[[Event], None], resumed: Path | None = None
+    config: Config,
+    overrides: list[str],
+    parent: Path,
+    handle: Callable[[Event], None],
+    resumed: Path | None = None,
+    batch_size: BatchSize | None = None,
 ) -> Outcome:
     """Run one experiment in a worker of its own; blocks until it has ended.
 
@@ -52,12 +58,13 @@ def launch(
         parent: directory the run's own is made in.
         handle: receives every event of the run, in order.
         resumed: directory of a run that goes on; None begins one.
+        batch_size: what was found for batch_size=auto.
     """
     from thrifty.execution.worker import Job, work
 
     descriptor, log = tempfile.mkstemp(prefix="thrifty-", suffix=".log")
     os.close(descriptor)
-    job = Job(config, overrides, str(parent), log, secrets.token_hex(8), None if resumed is None else str(resumed))
+    job = Job(config, overrides, str(parent), log, secrets.token_hex(8), None if resumed is None else str(resumed), batch_size)
     kills_before = kernel_kills()
     context = fork_server.context()
     ours, theirs = context.Pipe()

@@ -22,6 +22,7 @@ from thrifty.config.schema import Config
 from thrifty.errors import BadData, Diverged, OutOfMemory, ThriftyError
 from thrifty.events import Event, Finished, Refused, Started
 from thrifty.execution import libraries
+from thrifty.execution.batch_size import BatchSize
 from thrifty.execution.death import end_with_parent, first_line, out_of_memory
 from thrifty.record import new_record, usable_cores
 from thrifty.stop import EXIT_CODES, Stopped, StopRequest, status_of
@@ -49,6 +50,8 @@ class Job:
     """Token by which the record knows whose it is."""
     resumed: str | None = None
     """Directory of a run that goes on; None begins one."""
+    batch_size: BatchSize | None = None
+    """What was found for batch_size=auto; None where it was not asked for."""
 
 
 def work(connection: Connection, job: Job) -> None:
@@ -101,7 +104,7 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
         device = choose_device(config)
         method = registry.load("method", config.method.name)(config, device, emit, stop)
         resumed = None if job.resumed is None else Path(job.resumed)
-        data = method.prepare({one.key_or_group for one in parse(job.overrides)}, resumed)
+        data = method.prepare({one.key_or_group for one in parse(job.overrides)}, resumed, job.batch_size)
         record = new_record(plain(config), job.overrides, job.attempt)
     record["data"] = data
     record["environment"] |= {

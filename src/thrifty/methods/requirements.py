@@ -10,20 +10,30 @@ from thrifty.architectures.shapes_only import shapes_only
 from thrifty.config.schema import Config
 from thrifty.engines.compile import Compile
 from thrifty.errors import BadConfiguration, Unsupported
+from thrifty.execution.batch_size import BatchSize
 from thrifty.methods.model import build_model
 from thrifty.methods.recomputation import recompute_blocks
 from thrifty.tasks.base import Data
 
 
-def batch_size_for(config: Config, data: Data, given: Collection[str]) -> int:
+def batch_size_for(config: Config, data: Data, given: Collection[str], found: BatchSize | None = None) -> int:
     """Examples in an optimiser step: a default larger than the training split gives way to it, one that was asked for does not.
 
+    Args:
+        found: for batch_size=auto.
+
     Raises:
-        BadConfiguration: a batch larger than the training split.
+        BadConfiguration: a batch larger than the training split, or none found.
     """
     examples, wanted = data.sizes["train"], config.batch_size
     if wanted == "full":
         return examples
+    if wanted == "auto":
+        if found is None or found.size is None:
+            why = "nothing was tried" if found is None else found.about
+            raise BadConfiguration(f"batch_size=auto: found none ({why}); give batch_size=N")
+        data.about.append(found.about)
+        return found.size
     size = int(wanted or 1)
     if size <= examples:
         return size

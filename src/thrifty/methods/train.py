@@ -23,6 +23,7 @@ from thrifty.engines.compile import compiled_for_training
 from thrifty.errors import BadConfiguration, BadData, Diverged
 from thrifty.events import Event, Preparing
 from thrifty.execution import inductor
+from thrifty.execution.batch_size import BatchSize
 from thrifty.formats import safetensors
 from thrifty.measure.energy import EnergyMeter, energy_entry
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
@@ -74,12 +75,13 @@ class TrainMethod:
         self._initial: Path | None = None
         self._glance: dict[str, Interval] | None = None
 
-    def prepare(self, given: Collection[str], resumed: Path | None = None) -> dict[str, Any]:
+    def prepare(self, given: Collection[str], resumed: Path | None = None, found: BatchSize | None = None) -> dict[str, Any]:
         """Read the data and hold the configuration to it, before anything is written; returns the record's `data`.
 
         Args:
             given: keys the user gave: the default batch gives way to a small training split, one asked for does not.
             resumed: directory of the run that goes on, if one does.
+            found: for batch_size=auto.
 
         Raises:
             BadConfiguration: a batch larger than the training split, label smoothing without classes, or a checkpoint of
@@ -90,7 +92,7 @@ class TrainMethod:
         self.emit(Preparing(f"reading the {config.task.name} data"))
         task = registry.load("task", config.task.name)(config.task)
         self.data = task.prepare(config.architecture)
-        self.batch_size = batch_size_for(config, self.data, given)
+        self.batch_size = batch_size_for(config, self.data, given, found)
         check_levers(config, self.data, self.batch_size, self.device)
         self.steps = config.budget.steps_for(self.data.sizes["train"], self.batch_size)
         self._find_checkpoint()

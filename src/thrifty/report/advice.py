@@ -80,6 +80,8 @@ def _after_memory_ran_out(record: dict[str, Any]) -> Advice:
     batch, smaller = record["config"]["batch_size"], _size(record, -1)
     if batch == 1 and smaller:
         return _again(record, "a smaller model needs less memory", f"model={smaller}")
+    if batch == "auto":
+        batch = record["data"].get("batch_size") or 2
     half = 256 if batch == "full" else max(1, int(batch) // 2)
     return _again(record, "half the batch takes about half the memory of activations", f"batch_size={half}")
 
