@@ -81,7 +81,7 @@ def test_where_nothing_fits_the_run_is_refused_with_the_reason() -> None:
     config = compose(["task=tabular", "batch_size=auto"])
 
     class Data:
-        sizes = {"train": 10}  # noqa: RUF012
+        sizes = {"train": 10}
 
     with pytest.raises(
         BadConfiguration, match=r"^batch_size=auto: found none \(does not fit into memory\); give batch_size=N$"
