@@ -99,7 +99,8 @@ def timed(
     torch.set_num_threads(1)
     if core is not None:
         os.sched_setaffinity(0, {core})
-    call, device, clock = untrained(**options).call, torch.device("cpu"), OwnClock()
+    workload, clock = untrained(**options), OwnClock()
+    call, device = workload.call, workload.device
     at_once = max(1, math.ceil(READINGS * clock_seconds() / shortest_s))
     while True:
         begin = time.perf_counter()
@@ -108,7 +109,7 @@ def timed(
                 call()
             told = time.perf_counter() - begin
         elif how == "in an arm":
-            told = _block(call, device, calls, clock).seconds
+            told = _block(workload, calls, clock).seconds
         else:
             samples, _ = _samples(call, device, max(1, calls // at_once), at_once, lambda taken, now: True)
             told = calls * float(samples.mean())

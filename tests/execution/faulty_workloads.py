@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,6 +20,15 @@ CPU = torch.device("cpu")
 def well_behaved(batch_size: int = 1) -> Workload:
     values = torch.ones(batch_size, 64)
     return Workload(lambda: values @ values.T, CPU, batch_size)
+
+
+def noted(file: str) -> Workload:
+    """Writes what is done into a file: `c` a call, `l` a lead-in."""
+
+    def note(what: str) -> Callable[[], object]:
+        return lambda: Path(file).open("a").write(what)
+
+    return Workload(note("c"), CPU, 1, note("l"))
 
 
 def fails_at_the_first_call() -> Workload:

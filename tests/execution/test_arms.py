@@ -97,6 +97,18 @@ def test_an_arm_that_fails_in_a_block_says_why() -> None:
             arm.work(1)
 
 
+def test_a_block_begins_with_untimed_work(tmp_path: Path) -> None:
+    """A tenth of its calls, or, where that is none, what the workload has for it."""
+    file = tmp_path / "noted"
+    with Arm(spec("noted", file=str(file))) as arm:
+        arm.ready()
+        file.write_text("")
+        assert arm.work(1).calls == 1
+        assert file.read_text() == "lc"
+        assert arm.work(25).calls == 25
+        assert file.read_text() == "lc" + 27 * "c"
+
+
 def test_a_block_in_which_something_was_compiled_says_so() -> None:
     with Arm(spec("recompiles_later")) as arm:
         arm.ready()

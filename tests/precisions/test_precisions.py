@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import pytest
@@ -94,13 +95,19 @@ def test_tf32_is_refused_on_gpus_that_are_older(
     assert reason == ("precision=tf32: Tesla T4 is older than TF32; use precision=fp32" if old else None)
 
 
+@pytest.fixture(params=[(True, True), (False, True), (False, False)])
+def before(request: pytest.FixtureRequest) -> Iterator[tuple[bool, bool]]:
+    """Whether matrices and convolutions are in TF32 already. Set by hand: the attributes are no ordinary ones."""
+    matrices, convolutions = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = request.param
+    yield request.param
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matrices, convolutions
+
+
 @pytest.mark.parametrize(("name", "tf32"), [("tf32", True), ("fp32", False)])
-@pytest.mark.parametrize("before", [(True, True), (False, True), (False, False)])
 def test_products_of_32_bits_on_cuda_are_what_the_precision_says_and_only_within_it(
-    name: str, tf32: bool, before: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
+    name: str, tf32: bool, before: tuple[bool, bool]
 ) -> None:
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", before[0])
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before[1])
     precision = _precision(name)
     for context in (precision.context("cuda"), precision.backward_context("cuda"), precision.context("cuda")):
         with context:

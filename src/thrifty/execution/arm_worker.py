@@ -158,7 +158,7 @@ def _serve(connection: Connection, spec: ArmSpec) -> None:
     gc.disable()  # a collection in the middle of one arm's block would be a difference between the arms
     connection.send(Ready(built - begin, first, call_s, workload.examples, {**before, "threads": torch.get_num_threads()}))
     while calls := connection.recv():
-        connection.send(_block(call, workload.device, calls, clock))
+        connection.send(_block(workload, calls, clock))
 
 
 def _warm_up(call: Callable[[], object], wait: Callable[[], None]) -> float:
@@ -173,13 +173,16 @@ def _warm_up(call: Callable[[], object], wait: Callable[[], None]) -> float:
     return min(taken)
 
 
-def _block(call: Callable[[], object], device: Any, calls: int, clock: OwnClock) -> Block:
+def _block(workload: Any, calls: int, clock: OwnClock) -> Block:
     import torch
 
     from thrifty.measure.device import synchronise
 
+    call, device = workload.call, workload.device
     for _ in range(int(calls * _LEAD_IN_SHARE)):
         call()
+    if calls * _LEAD_IN_SHARE < 1 and workload.lead_in is not None:
+        workload.lead_in()
     synchronise(device)
     events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else []
     switches, cpu, graphs = involuntary_switches() or 0, time.process_time(), graphs_compiled()

@@ -17,3 +17,5 @@ class Workload:
     device: torch.device
     examples: int = 1
     """Examples a call computes, so that arms of different batch sizes compare by example."""
+    lead_in: Callable[[], object] | None = None
+    """A small part of a call, for the untimed beginning of blocks that whole calls are too long for; None where none can be had."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def untrained(
     """The same of a model with fresh weights, on the CPU: speed does not depend on their values.
 
     Args:
-        repeats: predictions made in a call; the batch counts once.
+        repeats: predictions made in a call; the batch counts once. A tenth of them can lead in.
     """
     torch.manual_seed(0)
     config = choice_of("architecture", architecture)
@@ -52,12 +53,13 @@ def untrained(
     inputs = example_inputs(config, shape, batch_size)
     predict = predictor(model.to(context.weight_dtype), context, where)
 
-    def call() -> object:
-        for _ in range(repeats - 1):
+    def predictions(count: int) -> object:
+        for _ in range(count - 1):
             predict(inputs)
         return predict(inputs)
 
-    return Workload(call, where, batch_size)
+    lead_in = partial(predictions, repeats // 10) if repeats >= 10 else None
+    return Workload(partial(predictions, repeats), where, batch_size, lead_in)
 
 
 def training(overrides: list[str]) -> Workload:
