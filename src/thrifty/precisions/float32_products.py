@@ -17,12 +17,7 @@ class Float32Products:
 
     def __enter__(self) -> None:
         self._before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        self._set(self._tf32, self._tf32)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self._tf32
 
     def __exit__(self, *exception: object) -> None:
-        self._set(*self._before)
-
-    @staticmethod
-    def _set(matrices: bool, convolutions: bool) -> None:
-        torch.backends.cuda.matmul.allow_tf32 = matrices
-        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self._before
