@@ -15,7 +15,17 @@ from thrifty.report.verify import verify_markdown
 
 def trial(number: int, slowdown: float, ratio: float, claimed: bool, neighbour: bool = False, **others: Any) -> Trial:
     return Trial(
-        number, neighbour, slowdown, ratio, ratio * 0.99, ratio * 1.01, [0.0] * 8, claimed, 3.0, others.get("reference")
+        number,
+        neighbour,
+        slowdown,
+        slowdown,
+        ratio,
+        ratio * 0.99,
+        ratio * 1.01,
+        [0.0] * 8,
+        claimed,
+        3.0,
+        others.get("reference"),
     )
 
 

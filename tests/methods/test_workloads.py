@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from thrifty.instrument.reference import REFERENCE, slower_by
+from thrifty.instrument.reference import REFERENCE, known_slowdown
 from thrifty.methods import workloads
 
 
-@pytest.mark.parametrize(("slowdown", "predictions"), [(0.0, 100), (0.03, 103), (0.05, 105), (0.10, 110)])
+@pytest.mark.parametrize(("slowdown", "first", "second"), [(0.0, 20, 20), (0.03, 34, 35), (0.05, 20, 21), (0.10, 20, 22)])
 def test_a_known_slowdown_is_so_many_predictions_more(
-    monkeypatch: pytest.MonkeyPatch, slowdown: float, predictions: int
+    monkeypatch: pytest.MonkeyPatch, slowdown: float, first: int, second: int
 ) -> None:
-    made = []
-    monkeypatch.setattr(workloads, "predictor", lambda *_: lambda inputs: made.append(inputs.shape))
-    spec = slower_by(slowdown)
-    assert spec.entry == workloads.UNTRAINED == REFERENCE.entry
-    workload = workloads.untrained(**spec.options)
-    workload.call()
-    assert made == [(1, 30)] * predictions
-    assert workload.examples == 1, "more of the same is slower, not more work done"
+    made: list[tuple[int, ...]] = []
+    monkeypatch.setattr(workloads, "predictor", lambda *_: lambda inputs: made.append(tuple(inputs.shape)))
+    *arms, truth = known_slowdown(slowdown)
+    assert truth == pytest.approx(second / first - 1)
+    assert truth == pytest.approx(slowdown, abs=0.001)
+    for spec, predictions in zip(arms, (first, second), strict=True):
+        made.clear()
+        assert spec.entry == workloads.UNTRAINED == REFERENCE.entry
+        workload = workloads.untrained(**spec.options)
+        workload.call()
+        assert made == [(1, 30)] * predictions
+        assert workload.examples == 1, "more of the same is slower, not more work done"

@@ -21,7 +21,7 @@ from typing import Any
 from thrifty.execution import affinity
 from thrifty.execution.death import end_with_parent, first_line, out_of_memory
 from thrifty.measure.cpu_times import involuntary_switches
-from thrifty.measure.own_clock import OwnClock
+from thrifty.measure.own_clock import OwnClock, seconds_between
 from thrifty.measure.recompilation import graphs_compiled
 
 _WARM_UP_SECONDS = 0.02
@@ -186,9 +186,7 @@ def _block(workload: Any, calls: int, clock: OwnClock) -> Block:
     synchronise(device)
     events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else []
     switches, cpu, graphs = involuntary_switches() or 0, time.process_time(), graphs_compiled()
-    # The wait is read within the time it is taken off from: one that came between the two would else be taken off, and not in it.
-    begin = time.perf_counter()
-    waited = clock.waited()
+    begin = clock.read()
     if events:
         events[0].record()
     for _ in range(calls):
@@ -196,12 +194,11 @@ def _block(workload: Any, calls: int, clock: OwnClock) -> Block:
     if events:
         events[1].record()
     synchronise(device)
-    waited = clock.waited() - waited
-    seconds = time.perf_counter() - begin
+    end = clock.read()
     return Block(
         calls,
-        seconds - waited,
-        waited,
+        seconds_between(begin, end),
+        end.waited - begin.waited,
         time.process_time() - cpu,
         (involuntary_switches() or 0) - switches,
         events[0].elapsed_time(events[1]) / 1e3 if events else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from thrifty.execution.arm_worker import ArmSpec
@@ -18,23 +19,28 @@ REFERENCE = ArmSpec(
 )
 """architecture=gpt model=nano, one prediction of 128 bytes: 4 to 6 ms on a core."""
 
-_REPEATS = 100
+_LEAST = 20
+"""Predictions of the faster arm: a block is then a millisecond or two, as it is for any small model."""
 
 
-def slower_by(slowdown: float) -> ArmSpec:
-    """An arm that is slower than `slower_by(0)` by just this share, in steps of a hundredth: a hundred predictions, and as many more.
+def known_slowdown(slowdown: float) -> tuple[ArmSpec, ArmSpec, float]:
+    """Two arms of which the second does a little more of the same, and the share by which it is slower: about `slowdown`, and known.
 
-    They are of architecture=mlp model=nano, 5 to 6 ms on a core. To do more of the same is the only slowdown whose size is known:
-    a wait, even a busy one, makes the work that follows it faster by half a percent on one processor, and slower by one on another.
-    A tenth leads in, untimed: what the other arm has put into the caches costs once a block, however many predictions follow, and
-    made 10 % more of them take only 9.7 % longer.
+    They make predictions of architecture=mlp model=nano, 50 microseconds each on a core: 20 and 20, 34 and 35, 20 and 21, 20 and 22.
+    To do more of the same is the only slowdown whose size is known: a wait, even a busy one, makes the work that follows it faster
+    by half a percent on one processor, and slower by one on another.
     """
-    repeats = round(_REPEATS * (1 + slowdown))
+    first = max(_LEAST, math.ceil(round(1 / slowdown, 6))) if slowdown else _LEAST
+    second = first + round(first * slowdown)
+    return _repeated(first), _repeated(second), second / first - 1
+
+
+def _repeated(predictions: int) -> ArmSpec:
     options = {
         "architecture": {"name": "mlp", "widths": [128, 64, 32]},
         "shape": {"inputs": 30, "outputs": 1},
         "precision": {"name": "fp32"},
         "batch_size": 1,
-        "repeats": repeats,
+        "repeats": predictions,
     }
     return replace(REFERENCE, options=options)

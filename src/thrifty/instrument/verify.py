@@ -19,7 +19,7 @@ from thrifty.execution import fork_server
 from thrifty.execution.cores import freest_cores
 from thrifty.instrument.neighbour import BusyNeighbour
 from thrifty.instrument.pairs import Plan, measure
-from thrifty.instrument.reference import slower_by
+from thrifty.instrument.reference import known_slowdown
 from thrifty.instrument.sequential import sequential_ratio
 from thrifty.measure.comparison import SMALLEST_CLAIM
 from thrifty.measure.statistics import Interval, share_interval
@@ -38,7 +38,9 @@ class Trial:
     number: int
     neighbour: bool
     slowdown: float
-    """The truth: share by which the second arm is slower."""
+    """Share by which the second arm is slower, as it is called."""
+    truth: float
+    """The same, as it is."""
     ratio: float
     low: float
     high: float
@@ -52,7 +54,7 @@ class Trial:
     @property
     def covered(self) -> bool:
         """Whether the interval holds the truth."""
-        return self.low <= 1 + self.slowdown <= self.high
+        return self.low <= 1 + self.truth <= self.high
 
     @property
     def reference_claims(self) -> bool:
@@ -93,7 +95,7 @@ def run_trials(
         BadData: the store cannot be written.
     """
     path = store / FILE
-    settings = {"host": platform.node(), "threads": threads, "plan": asdict(PLAN), "reference": slower_by(0).options}
+    settings = {"host": platform.node(), "threads": threads, "plan": asdict(PLAN), "reference": known_slowdown(0)[0].options}
     done = [] if fresh else _kept(path, settings)
     try:
         store.mkdir(parents=True, exist_ok=True)
@@ -118,7 +120,8 @@ def run_trials(
 
 def _trial(number: int, neighbour: bool, slowdown: float, threads: int) -> Trial:
     cores = freest_cores(threads)
-    first, second = (replace(slower_by(share), threads=threads, cores=cores) for share in (0.0, slowdown))
+    *arms, truth = known_slowdown(slowdown)
+    first, second = (replace(one, threads=threads, cores=cores) for one in arms)
     found = measure(first, second, PLAN, seed=f"{number} {neighbour} {slowdown}")
     assert found.comparison is not None
     ratio = found.comparison.ratio
@@ -129,7 +132,17 @@ def _trial(number: int, neighbour: bool, slowdown: float, threads: int) -> Trial
     if slowdown in _REFERENCE_SLOWDOWNS and number % _REFERENCE_EVERY == 0:
         usual = sequential_ratio(replace(first, cores=None), replace(second, cores=None), found.seconds)
     return Trial(
-        number, neighbour, slowdown, ratio.value, ratio.low, ratio.high, logs, found.comparison.differs, found.seconds, usual
+        number,
+        neighbour,
+        slowdown,
+        truth,
+        ratio.value,
+        ratio.low,
+        ratio.high,
+        logs,
+        found.comparison.differs,
+        found.seconds,
+        usual,
     )
 
 
@@ -160,9 +173,9 @@ def tally(trials: Sequence[Trial]) -> list[Tally]:
             ours = [one for one in trials if one.neighbour == neighbour and one.slowdown == slowdown]
             if not ours:
                 continue
-            errors = np.array([math.log(one.ratio) - math.log1p(slowdown) for one in ours])
+            errors = np.array([math.log(one.ratio) - math.log1p(one.truth) for one in ours])
             usual = [one for one in ours if one.reference is not None]
-            theirs = np.array([math.log(one.reference or 1) - math.log1p(slowdown) for one in usual])
+            theirs = np.array([math.log(one.reference or 1) - math.log1p(one.truth) for one in usual])
             found.append(
                 Tally(
                     neighbour,
