@@ -22,8 +22,9 @@ TWENTY_PERCENT = [Pair([1.0], [1.2 + 0.001 * number], [False]) for number in ran
         ({"others_share": 0.5}, False, True),  # a neighbour on another core
         ({"others_share": 0.5}, True, False),
         ({"others_share": 0.06}, True, True),  # all of it, taken from one arm, is 12 %
-        ({"stolen_share": 0.2}, False, False),
-        ({"stolen_share": 0.005}, False, True),
+        ({"stolen_share": 0.2}, False, True),  # as much of the one arm's time as of the other's
+        ({"stolen_share": 0.2}, True, False),
+        ({"stolen_share": 0.05}, True, True),
         ({"swapped_in": 3}, False, False),
         ({"throttled": 1}, False, False),
     ],

@@ -109,8 +109,9 @@ def measure(
 def judged(pairs: Sequence[Pair], noise_floor: float, conditions: Conditions | None, every_core: bool = False) -> Comparison:
     """The comparison that pairs make, claims held to the conditions they were made under.
 
-    Arms that take turns share what a neighbour on another core does to them: `thrifty verify` tries it. Stolen time, and a
-    neighbour where there is no other core, may hit one arm more than the other.
+    Arms that take turns on the same cores share what a neighbour on another core does to them, and what the host takes of theirs: a
+    block is hit the more the longer it is, which leaves the ratio as it was, and what scatter it makes is in the interval. `thrifty
+    verify` tries it. Where the arms need every core, one with more threads waits more for one that is gone.
 
     Args:
         every_core: whether the arms needed all cores there are.
@@ -118,10 +119,9 @@ def judged(pairs: Sequence[Pair], noise_floor: float, conditions: Conditions | N
     if conditions is None:
         return compare(pairs, noise_floor)
     flags, taken = conditions.flags(), 0.0
-    if "stolen_time" in flags:
-        taken += conditions.stolen_share or 0
-    if every_core and "busy_machine" in flags:
-        taken += conditions.others_share or 0
+    if every_core:
+        taken += (conditions.stolen_share or 0) * ("stolen_time" in flags)
+        taken += (conditions.others_share or 0) * ("busy_machine" in flags)
     # Each arm has half of the time: all that others took, taken from one of them, is twice the share of it.
     return compare(pairs, noise_floor, [flag for flag in flags if flag in SPOILS], 2 * taken)
 
