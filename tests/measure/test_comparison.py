@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from thrifty.measure.comparison import SMALLEST_CLAIM, Comparison, Pair, compare
 from thrifty.measure.statistics import share_interval
@@ -200,3 +201,14 @@ def test_a_difference_that_others_could_have_made_is_withheld_and_a_larger_one_i
     assert withheld.resolvable > 0.3
     assert compare(pairs, disturbed=0.1).differs
     assert compare([one_turn(1.001)] * 8, disturbed=0.3).withheld is None, "nothing was to be claimed anyway"
+
+
+def test_pairs_that_agree_by_chance_are_no_surer_than_their_blocks() -> None:
+    """Six pairs of blocks that scatter by a tenth, each with the same mean: twelve blocks tell it to some percent, not exactly."""
+    scattered = [1.0, 1.1, 0.9, 1.05, 0.95, 1.08, 0.92, 1.0, 1.1, 0.9, 1.05, 0.95]
+    pairs = [Pair([1.0] * 12, scattered, [False] * 12)] * 6
+    value, error = pairs[0].log_ratio()
+    found = compare(pairs)
+    assert found.ratio.value == pytest.approx(math.exp(value))
+    assert found.half_width == pytest.approx(float(stats.t.ppf(0.975, 5)) * error / math.sqrt(6))
+    assert found.half_width > 0.01

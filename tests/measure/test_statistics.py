@@ -50,6 +50,13 @@ def test_equal_weights_make_students_interval() -> None:
     assert _bounds(weighted) == pytest.approx(_bounds(plain))
 
 
+def test_a_weighted_mean_is_no_surer_than_what_it_is_made_of() -> None:
+    samples, weights = np.array([1.0, 1.001, 0.999]), np.ones(3)
+    low, high = _bounds(weighted_mean_interval(samples, weights, 0.5))
+    assert (high - low) / 2 == pytest.approx(4.303 * 0.5, rel=1e-3)  # Student's t for two degrees of freedom
+    assert weighted_mean_interval(samples, weights, 1e-9) == weighted_mean_interval(samples, weights)
+
+
 def test_a_weighted_mean_of_one_number_has_no_interval() -> None:
     assert weighted_mean_interval(np.array([7.0]), np.array([3.0])) == Interval(7.0, None, None, 1)
 

@@ -121,21 +121,23 @@ class Comparison:
 
 def compare(pairs: Sequence[Pair], noise_floor: float = 0.0, spoilt: Sequence[str] = (), disturbed: float = 0.0) -> Comparison:
     """The comparison that pairs of processes make; at least one pair of at least one block each."""
-    logs, weights = _weighted(pairs)
-    mean = weighted_mean_interval(logs, weights)
+    logs, weights, errors = _weighted(pairs)
+    # A few pairs may agree by chance, and that is when we would stop: the interval is no narrower than the blocks' scatter allows.
+    blocks_error = 0.0 if (errors == 0).any() else float((errors**-2.0).sum() ** -0.5)
+    mean = weighted_mean_interval(logs, weights, blocks_error)
     return Comparison(_exponential(mean), _halves_agree(logs), noise_floor, tuple(spoilt), disturbed)
 
 
 def bootstrap(pairs: Sequence[Pair]) -> Interval:
     """The same ratio with the interval that drawing pairs again gives; stands beside the other, and decides nothing."""
-    columns = np.stack(_weighted(pairs), axis=1)
+    columns = np.stack(_weighted(pairs)[:2], axis=1)
     return _exponential(bootstrap_interval(lambda drawn: float(np.average(drawn[:, 0], weights=drawn[:, 1])), columns))
 
 
-def _weighted(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
-    """Log ratio of each pair, and its weight."""
+def _weighted(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log ratio of each pair, its weight, and its error by its blocks."""
     logs, errors = np.array([pair.log_ratio() for pair in pairs]).T
-    return logs, 1 / (errors**2 + _BETWEEN_PAIRS**2)
+    return logs, 1 / (errors**2 + _BETWEEN_PAIRS**2), errors
 
 
 def _halves_agree(logs: np.ndarray) -> bool:

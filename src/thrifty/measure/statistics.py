@@ -39,7 +39,7 @@ def mean_interval(samples: np.ndarray) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
-def weighted_mean_interval(samples: np.ndarray, weights: np.ndarray) -> Interval:
+def weighted_mean_interval(samples: np.ndarray, weights: np.ndarray, least_error: float = 0.0) -> Interval:
     """Mean of independent samples known with different precision, with the interval of Hartung and Knapp.
 
     Its width comes from the scatter of the samples about the mean, so that weights need only be in proportion; equal ones make
@@ -47,13 +47,15 @@ def weighted_mean_interval(samples: np.ndarray, weights: np.ndarray) -> Interval
 
     Args:
         weights: of each sample, above 0, in proportion to one over its variance; not chosen by the samples' values.
+        least_error: of the mean, however little the samples scatter by chance.
     """
     n = len(samples)
     share = weights / weights.sum()
     mean = float((share * samples).sum())
     if n < 2 or not math.isfinite(mean):
         return Interval(mean, n=n)
-    half = float(stats.t.ppf(0.975, n - 1) * np.sqrt((share * (samples - mean) ** 2).sum() / (n - 1)))
+    error = max(least_error, float(np.sqrt((share * (samples - mean) ** 2).sum() / (n - 1))))
+    half = float(stats.t.ppf(0.975, n - 1)) * error
     return Interval(mean, mean - half, mean + half, n)
 
 
