@@ -20,6 +20,7 @@ from thrifty.config.registry import load
 from thrifty.config.schema import Config
 from thrifty.events import Event
 from thrifty.measure.statistics import Interval
+from thrifty.methods.data_parallel import Alone
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Limits, TrainingMonitor, lightning_trainer
 from thrifty.methods.sampler import BatchSampler, Calls
@@ -136,6 +137,7 @@ class Training:
     patience: int = 0
     events: list[Event] = field(default_factory=list)
     sampler: type[BatchSampler] = BatchSampler
+    ranks: Alone = field(default_factory=Alone)
 
     def __post_init__(self) -> None:
         chosen = config(*self.overrides)
@@ -144,16 +146,32 @@ class Training:
         precision = load("precision", chosen.precision.name)(chosen.precision)
         assert chosen.optimizer.lr is not None
         self.module = TrainingModule(
-            self.model, self.data, optimizer, chosen.optimizer.lr, factor, precision, chosen.regularizer
+            self.model,
+            self.data,
+            optimizer,
+            chosen.optimizer.lr,
+            factor,
+            precision,
+            chosen.regularizer,
+            chosen.train.clip,
+            ranks=self.ranks,
         )
         if self.most_at_once is not None:
             self.module.most_at_once = self.most_at_once
-        sampler = self.sampler(self.data.sizes["train"], self.batch_size, seed=3)
+        sampler = self.sampler(self.data.sizes["train"], self.batch_size, 3, self.ranks.number, self.ranks.of)
         self.calls = Calls(sampler, self.steps, self.validation_steps, self.steps_per_call)
         self.stop = StopRequest()
         limits = Limits(self.seconds, self.target, self.patience, self.stop)
+        validate = self.validate if self.ranks.number == 0 else None
         self.monitor = TrainingMonitor(
-            self.calls, limits, self.validate, self.validation_steps, self.history_steps, self.data.deciding, self.events.append
+            self.calls,
+            limits,
+            validate,
+            self.validation_steps,
+            self.history_steps,
+            self.data.deciding,
+            self.events.append,
+            ranks=self.ranks,
         )
         self.trace = self.monitor.trace
 

@@ -94,6 +94,10 @@ class Config:
     )
     precision: Precision
     device: Device = key("where to compute; auto takes cuda, then mps, then cpu")
+    devices: int = key(
+        "processes that train together, each with a device of its own (on the CPU, its part of the cores) and its share of every batch",
+        at_least=1,
+    )
     budget: Budget
     train: Training
     target: float | None = key("value of the deciding metric on validation whose time of reaching is recorded")
@@ -121,4 +125,8 @@ class Config:
             raise BadConfiguration(
                 f"train.patience={self.train.patience} train.validations=0: do not go together; stopping early looks at "
                 "validations, so make some"
+            )
+        if self.batch_size == "auto" and self.devices > 1:
+            raise BadConfiguration(
+                f"batch_size=auto devices={self.devices}: do not go together; find it with devices=1, and give {self.devices} times that"
             )

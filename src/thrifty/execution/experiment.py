@@ -17,6 +17,7 @@ from thrifty.events import Event
 from thrifty.execution.batch_size import BatchSize, find_batch_size
 from thrifty.execution.fork_server import warm_up
 from thrifty.execution.launch import Outcome, launch
+from thrifty.execution.ranks import ranks_to_start
 from thrifty.sinks.base import Sink
 from thrifty.sinks.terminal import TerminalSink
 from thrifty.store import read_record
@@ -32,6 +33,9 @@ def run_experiment(
     """
     warm_up()  # its imports go on while the logger makes its own
     try:
+        ranks = ranks_to_start(config.devices)
+        if not ranks[0].leads:  # another command line tells of the run
+            return launch(config, overrides, parent, lambda event: None, resumed, ranks=ranks)
         logger = registry.load("logger", config.logger.name)(config.logger, group)
     except ThriftyError as error:
         return Outcome(error.exit_code, None, None, str(error))
@@ -42,7 +46,7 @@ def run_experiment(
             sink.handle(event)
 
     try:
-        return launch(config, overrides, parent, handle, resumed, _batch_size(config, overrides, resumed, handle))
+        return launch(config, overrides, parent, handle, resumed, _batch_size(config, overrides, resumed, handle), ranks)
     finally:
         for sink in sinks:
             sink.close()

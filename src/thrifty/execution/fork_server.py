@@ -53,6 +53,17 @@ def fits() -> bool:
     return "forkserver" in multiprocessing.get_all_start_methods() and longest < _LONGEST_SOCKET_NAME
 
 
+def start(process: Any) -> None:
+    """Start a process of `context`'s.
+
+    Raises:
+        EOFError, ConnectionError: the fork server's imports failed.
+    """
+    # A spawned interpreter inherits that Ctrl-C is held until it is a worker; what the fork server makes, from that.
+    with contextlib.nullcontext() if fits() else interrupts_held():
+        process.start()
+
+
 def warm_up(preload: str = RUNS, before: Sequence[str] = ()) -> None:
     """Start the fork server's imports, as `context` says them; returns at once."""
     if not fits():

@@ -8,7 +8,7 @@ import secrets
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -23,6 +23,8 @@ from thrifty.events import HEARD, Event, Finished, Refused, Started
 from thrifty.execution import fork_server
 from thrifty.execution.batch_size import BatchSize
 from thrifty.execution.death import cause_of_death, kernel_kills
+from thrifty.execution.followers import GRACE_SECONDS, Followers
+from thrifty.execution.ranks import Rank
 from thrifty.record import new_record
 from thrifty.stop import REASONS
 from thrifty.store import LOCK, RunDirectory
@@ -50,8 +52,9 @@ def launch(
     handle: Callable[[Event], None],
     resumed: Path | None = None,
     batch_size: BatchSize | None = None,
+    ranks: Sequence[Rank] = (Rank(),),
 ) -> Outcome:
-    """Run one experiment in a worker of its own; blocks until it has ended.
+    """Run one experiment in a worker of its own, or in one for each rank; blocks until it has ended.
 
     Args:
         config: what `overrides` compose to.
@@ -59,24 +62,43 @@ def launch(
         handle: receives every event of the run, in order.
         resumed: directory of a run that goes on; None begins one.
         batch_size: what was found for batch_size=auto.
+        ranks: those to start here. Where the one that leads is not among them, nothing is heard and nothing written.
     """
     from thrifty.execution.worker import Job, work
 
     descriptor, log = tempfile.mkstemp(prefix="thrifty-", suffix=".log")
     os.close(descriptor)
-    job = Job(config, overrides, str(parent), log, secrets.token_hex(8), None if resumed is None else str(resumed), batch_size)
+    job = Job(
+        config,
+        overrides,
+        str(parent),
+        log,
+        secrets.token_hex(8),
+        None if resumed is None else str(resumed),
+        batch_size,
+        ranks[0],
+    )
     kills_before = kernel_kills()
     context = fork_server.context()
+    if not ranks[0].leads:
+        Path(log).unlink(missing_ok=True)
+        return _follow(Followers(context, job, list(ranks)))
     ours, theirs = context.Pipe()
     process: BaseProcess = context.Process(target=work, args=(theirs, job))
     try:
-        with ours, _forwarding(process):  # until the record is written, whoever writes it
+        # The forwarding lasts until the record is written, whoever writes it.
+        with ours, _forwarding(process), Followers(context, job, list(ranks[1:])) as followers:
             with theirs:
                 refused = _start(process)
-            last, started = (refused, None) if refused else _listen(ours, process, handle)
+            last, started = (refused, None) if refused else _listen(ours, process, handle, followers)
             if isinstance(last, Finished):
                 return Outcome(last.exit_code, Path(last.path), last.record, None)
-            if isinstance(last, Refused):
+            if isinstance(last, Refused) and followers.running:
+                wait(followers.running, timeout=1)  # it may have noticed the end of another before we did
+            if (failure := followers.failure()) is not None and started is not None:
+                code, status, reason = failure.exit_code, failure.status, failure.reason
+                followers.keep_logs(Path(started.path))
+            elif isinstance(last, Refused):
                 if os.environ.get("THRIFTY_DEBUG") == "1" and last.details:
                     sys.stderr.write(last.details)
                 if started is None and last.exit_code != OutOfMemory.exit_code:
@@ -93,13 +115,21 @@ def launch(
         Path(log).unlink(missing_ok=True)
 
 
+def _follow(followers: Followers) -> Outcome:
+    """A rank whose leader has another command line, which tells and writes what there is."""
+    with followers:
+        followers.start()
+        with _forwarding(followers.processes[0], tell=False):
+            followers.wait()
+        failure = followers.failure()
+    return Outcome(0, None, None, None) if failure is None else Outcome(failure.exit_code, None, None, failure.reason)
+
+
 def _start(process: BaseProcess) -> Refused | None:
     """Start the worker, which waits for the fork server's imports; returns why there is none."""
     fork_server.warm_up()
     try:
-        # A spawned interpreter inherits that Ctrl-C is held until it is a worker; what the fork server makes, from that.
-        with contextlib.nullcontext() if fork_server.fits() else fork_server.interrupts_held():
-            process.start()
+        fork_server.start(process)
     except (EOFError, ConnectionError):
         return Refused(
             "no worker could be started: its imports failed, as a rule for want of memory; give it more, or run less beside it",
@@ -109,34 +139,44 @@ def _start(process: BaseProcess) -> Refused | None:
 
 
 def _listen(
-    connection: Connection, process: BaseProcess, handle: Callable[[Event], None]
+    connection: Connection, process: BaseProcess, handle: Callable[[Event], None], followers: Followers
 ) -> tuple[Event | None, Started | None]:
-    """Pass events on until the worker is gone; returns its last word on the run and the word of its start."""
+    """Pass events on until the worker is gone; returns its last word on the run and the word of its start.
+
+    Where another rank has failed the worker has a little time to notice, and is ended then.
+    """
     last: Event | None = None
     started: Started | None = None
+    patience: float | None = None
     while True:
-        ready = wait([connection, process.sentinel])
+        ready = wait([connection, process.sentinel, *followers.running], timeout=patience)
         if connection in ready:
             try:
                 event = connection.recv()
             except (EOFError, OSError):
                 process.join()
                 return last, started
-            if isinstance(event, Started):
+            if isinstance(event, Started):  # every gate is passed: no process is made for what will be refused
                 started = event
+                followers.start()
             if isinstance(event, (Finished, Refused)):
                 last = event
             handle(event)
             if isinstance(event, Started):
                 with contextlib.suppress(OSError):
                     connection.send(HEARD)
-        elif not connection.poll():
-            process.join()
-            return last, started
+        elif process.sentinel in ready:
+            if not connection.poll():
+                process.join()
+                return last, started
+        elif not ready:
+            process.kill()
+        if patience is None and followers.failed:
+            patience = GRACE_SECONDS
 
 
 @contextlib.contextmanager
-def _forwarding(process: BaseProcess) -> Iterator[None]:
+def _forwarding(process: BaseProcess, tell: bool = True) -> Iterator[None]:
     """Give what asks us to stop to the worker, which ends at a safe place; a third one kills it.
 
     Before there is a worker they end the command line, and a worker that is just being made ends with it.
@@ -155,7 +195,7 @@ def _forwarding(process: BaseProcess) -> Iterator[None]:
                 os.kill(process.pid, number)
             else:
                 process.kill()
-        if received == 1:
+        if received == 1 and tell:
             sys.stderr.write("\nstopping at the next step; the weights will be kept (twice more kills)\n")
 
     before = {one: signal.signal(one, forward) for one in REASONS}

@@ -10,7 +10,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +24,15 @@ from thrifty.events import Event, Finished, Refused, Started
 from thrifty.execution import libraries
 from thrifty.execution.batch_size import BatchSize
 from thrifty.execution.death import end_with_parent, first_line, out_of_memory
+from thrifty.execution.ranks import Rank
 from thrifty.record import new_record, usable_cores
 from thrifty.stop import EXIT_CODES, Stopped, StopRequest, status_of
 from thrifty.store import RunDirectory
 
 if TYPE_CHECKING:
     import torch
+
+    from thrifty.measure.conditions import Watch
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a file cannot grow."""
@@ -52,10 +55,15 @@ class Job:
     """Directory of a run that goes on; None begins one."""
     batch_size: BatchSize | None = None
     """What was found for batch_size=auto; None where it was not asked for."""
+    rank: Rank = field(default_factory=Rank)
+    """Which of the processes that train together the worker is."""
 
 
 def work(connection: Connection, job: Job) -> None:
-    """Run one experiment and tell of it through the connection; the process's exit code is the run's."""
+    """Run one experiment and tell of it through the connection; the process's exit code is the run's.
+
+    A rank that does not lead tells only what ended it, if anything did but the end of the training or of another rank.
+    """
     end_with_parent()
     stop = StopRequest()
     stop.install()
@@ -75,7 +83,7 @@ def work(connection: Connection, job: Job) -> None:
             stop.reason = stop.reason or "terminated"
 
     try:
-        code = _run(job, emit, wait_until_heard, stop)
+        code = _run(job, emit, wait_until_heard, stop) if job.rank.leads else _follow(job, stop)
     except Stopped as stopped:
         emit(Refused(f"{stopped} before training began; nothing was written", EXIT_CODES[str(stopped)]))
         code = EXIT_CODES[str(stopped)]
@@ -92,24 +100,47 @@ def work(connection: Connection, job: Job) -> None:
     os._exit(code)  # library threads must not outlive or delay the run
 
 
-def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[], None], stop: StopRequest) -> int:
+def _follow(job: Job, stop: StopRequest) -> int:
+    try:
+        _method(job, lambda event: None, stop)[0].follow()
+    except Diverged:  # all ranks know, and the one that leads tells
+        pass
+    except Exception as error:
+        if not _another_rank_ended(error):  # whoever watches that one tells
+            raise
+    return 0
+
+
+def _method(job: Job, emit: Callable[[Event], None], stop: StopRequest) -> tuple[Any, dict[str, Any]]:
+    """The job's method, every gate passed, and the record's `data`."""
     import torch
 
-    from thrifty.execution.device import choose_device, describe_device
+    from thrifty.execution.device import choose_device
 
     with stop.prompt():
         config = job.config
-        threads = config.threads or usable_cores()
-        torch.set_num_threads(threads)
-        device = choose_device(config)
-        method = registry.load("method", config.method.name)(config, device, emit, stop)
+        torch.set_num_threads(config.threads or usable_cores())
+        device = choose_device(config, job.rank)
+        method = registry.load("method", config.method.name)(config, device, emit, stop, job.rank)
         resumed = None if job.resumed is None else Path(job.resumed)
-        data = method.prepare({one.key_or_group for one in parse(job.overrides)}, resumed, job.batch_size)
+        return method, method.prepare({one.key_or_group for one in parse(job.overrides)}, resumed, job.batch_size)
+
+
+def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[], None], stop: StopRequest) -> int:
+    import torch
+
+    from thrifty.execution.device import describe_device, why_this_device
+
+    config = job.config
+    method, data = _method(job, emit, stop)
+    if (why := why_this_device(config, method.device)) is not None:
+        data["about"].append(why)
+    with stop.prompt():
         record = new_record(plain(config), job.overrides, job.attempt)
     record["data"] = data
     record["environment"] |= {
-        **describe_device(device),
-        "threads": threads,
+        **describe_device(method.device),
+        "threads": torch.get_num_threads(),
         **libraries.in_force(),
     }
     if job.resumed is None:
@@ -122,8 +153,9 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
     try:
         with stop.prompt():
             wait_until_heard()  # what the sinks do at the start, wandb above all, would be measured with the first steps
-            with _watched(record, device, canaries=config.measure.seconds > 0):
+            with _watched(record, method.device, canaries=config.measure.seconds > 0) as watch:
                 status, reason = method.run(directory)
+                watch.elsewhere_s = method.elsewhere_s
         code = 0 if status == "ok" else EXIT_CODES.get(stop.reason or "", 1)
     except Stopped as stopped:
         when = "after" if "train/steps" in record["metrics"] else "before"
@@ -132,9 +164,11 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
         status, reason, code = "diverged", str(error), error.exit_code
     except ThriftyError as error:
         reason, code = str(error), error.exit_code
-    except Exception as error:  # noqa: BLE001 - becomes the record's status; the traceback goes to run.log
+    except Exception as error:
         with contextlib.suppress(OSError):
             traceback.print_exc()
+        if job.rank.of > 1 and _another_rank_ended(error):  # the command line knows how, and writes the record
+            raise OutOfMemory(f"another of the {job.rank.of} processes that trained together ended") from error
         if out_of_memory(error):
             status, code = "oom", OutOfMemory.exit_code
             reason = f"out of memory: {first_line(error)}; lower batch_size={config.batch_size}, or take a smaller model"
@@ -148,15 +182,21 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
     return code
 
 
+def _another_rank_ended(error: Exception) -> bool:
+    from thrifty.methods.data_parallel import another_rank_ended
+
+    return another_rank_ended(error)
+
+
 @contextlib.contextmanager
-def _watched(record: dict[str, Any], device: torch.device, canaries: bool) -> Iterator[None]:
+def _watched(record: dict[str, Any], device: torch.device, canaries: bool) -> Iterator[Watch]:
     """Keep the conditions of what happens within it, and the flags they raise, however it ends."""
     from thrifty.measure.conditions import Watch
 
     watch = Watch(device, canaries)
     try:
         with watch:
-            yield
+            yield watch
     finally:
         found = watch.conditions
         if found is not None:  # else it was stopped before it began

@@ -123,6 +123,8 @@ class Watch:
 
     conditions: Conditions | None = None
     """Known once left."""
+    elsewhere_s: float = 0.0
+    """Processor time that processes of ours spent meanwhile which are no children of this one; said before it is left."""
 
     def __init__(self, device: torch.device | None = None, canaries: bool = True) -> None:
         self.canaries = canaries
@@ -135,6 +137,7 @@ class Watch:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         after, seconds = _Reading.now(self._gpu), time.perf_counter() - self._begin
+        after = replace(after, own_ticks=after.own_ticks + self.elsewhere_s * ticks_a_second())
         self.conditions = _between(self._before, after, seconds, self._canary)
         if self.canaries and kind is None:  # what failed or was stopped is not kept waiting
             self.conditions = replace(self.conditions, canary_after=canary())

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from thrifty.config.schema import Regularizer
+from thrifty.methods.data_parallel import Alone
 from thrifty.methods.sampler import Batches
 from thrifty.methods.weight_average import WeightAverage
 from thrifty.precisions.base import Precision
@@ -38,13 +39,16 @@ class TrainingModule(pl.LightningModule):
         regularizer: Regularizer,
         clip: float = 0.0,
         average: WeightAverage | None = None,
+        ranks: Alone | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
         self.data, self.optimizer, self.precision, self.regularizer = data, optimizer, precision, regularizer
         self.peak_lr, self.lr_factor, self.clip, self.average = peak_lr, lr_factor, clip, average
-        self.forward_pass: Callable[[Tensor], Tensor] = model.__call__
+        self._ranks = ranks or Alone()
+        self._wrapped = [self._ranks.wrap(model)]  # in a list: its parameters are the model's, and are not to be found twice
+        self.forward_pass: Callable[[Tensor], Tensor] = self.wrapped.__call__
         """The model, or what computes the same faster."""
         self.most_at_once = data.most_at_once
         """Examples in one forward pass; a batch of more is computed in parts."""
@@ -56,6 +60,11 @@ class TrainingModule(pl.LightningModule):
         """Mean loss of each batch of the last call, without the penalties; scalars on the device."""
         self._trained = [one for group in optimizer.param_groups for one in group["params"]]
         self._penalised = [one for one in model.parameters() if one.ndim >= 2] if regularizer.l1 or regularizer.l2 else []
+
+    @property
+    def wrapped(self) -> nn.Module:
+        """The model as the ranks train it together; itself where there is one."""
+        return self._wrapped[0]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Lightning's hook."""
@@ -98,12 +107,14 @@ class TrainingModule(pl.LightningModule):
     def backward_in_parts(self, draws: Tensor) -> Tensor:
         """The same gradients for a batch too large to be computed at once, summed over parts of it."""
         total = torch.zeros((), device=self.device)
-        for part in draws.split(self.most_at_once):
+        parts = draws.split(self.most_at_once)
+        for number, part in enumerate(parts, 1):
             begin = time.perf_counter()
             inputs, targets = self.data.batch("train", part)
             self.wait_seconds += time.perf_counter() - begin
-            loss = self._loss(inputs, targets) * (len(part) / len(draws))
-            self._backward(loss)
+            with nullcontext() if number == len(parts) else self._ranks.apart(self.wrapped):
+                loss = self._loss(inputs, targets) * (len(part) / len(draws))
+                self._backward(loss)
             total += loss.detach()
         penalty = self._penalty()
         if penalty is not None:
@@ -117,7 +128,8 @@ class TrainingModule(pl.LightningModule):
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         with self.precision.context(inputs.device.type):
             outputs = self.forward_pass(inputs)
-        return self.data.loss(outputs.float(), targets, self.regularizer.label_smoothing)
+        wide = outputs if outputs.dtype is torch.float64 else outputs.float()
+        return self.data.loss(wide, targets, self.regularizer.label_smoothing)
 
     def _penalty(self) -> Tensor | None:
         """Lambda R(theta): l1 * sum |w| + l2 * sum w^2 over weight matrices; biases and norms are left out."""
@@ -132,19 +144,25 @@ class TrainingModule(pl.LightningModule):
         return penalty
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, the random numbers among it."""
-        on_cuda = torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []
+        """All that the next step depends on, but for the random numbers: the same on every rank."""
         return {
             "steps_made": self.steps_made,
             "model": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "average": None if self.average is None else self.average.state(),
-            "random": {"cpu": torch.get_rng_state(), "cuda": on_cuda},
         }
 
+    def random_states(self) -> list[dict[str, Tensor]]:
+        """Where the random numbers of every rank stand."""
+        ours = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            ours["cuda"] = torch.cuda.get_rng_state(self.device)
+        every = {name: self._ranks.gather(one) for name, one in ours.items()}
+        return [{name: ones[number] for name, ones in every.items()} for number in range(self._ranks.of)]
+
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave; the random numbers are `restore_random`'s."""
+        """Go on from what `state` gave."""
         self.steps_made = state["steps_made"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -153,11 +171,12 @@ class TrainingModule(pl.LightningModule):
         if self.average is not None:
             self.average.restore(state["average"])
 
-    def restore_random(self, state: dict[str, Any]) -> None:
-        """The random numbers of what `state` gave, last of all before the next step."""
-        torch.set_rng_state(state["random"]["cpu"])
-        if state["random"]["cuda"]:
-            torch.cuda.set_rng_state_all(state["random"]["cuda"])
+    def restore_random(self, states: list[dict[str, Tensor]]) -> None:
+        """Go on from what `random_states` gave, last of all before the next step."""
+        ours = states[self._ranks.number]
+        torch.set_rng_state(ours["cpu"])
+        if "cuda" in ours:
+            torch.cuda.set_rng_state(ours["cuda"], self.device)
 
     def averaged(self) -> AbstractContextManager[Any]:
         """Within it the model has the weights that are validated and kept."""

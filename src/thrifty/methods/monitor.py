@@ -11,21 +11,25 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 
 from thrifty.errors import Diverged
 from thrifty.events import Event, HistoryRow, Progress
 from thrifty.measure.statistics import Interval
 from thrifty.methods.checkpoints import Checkpoints
+from thrifty.methods.data_parallel import Alone
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.sampler import Calls
 from thrifty.metrics import improves
-from thrifty.stop import StopRequest
+from thrifty.stop import EXIT_CODES, StopRequest
 
 CALL_SECONDS = 0.05
 """Length of a call of the training step that keeps Lightning's cost below a few percent, and a stop prompt."""
 MOST_STEPS_PER_CALL = 256
 _PROGRESS_SECONDS = 0.25
+_STOPS = [None, *EXIT_CODES]
+"""Reasons to stop, by the number the ranks tell each other."""
 
 
 @dataclass
@@ -64,21 +68,29 @@ class Trace:
 
 
 class TrainingMonitor(pl.Callback):
-    """Follows the calls of the training step, and acts at the steps where something is due."""
+    """Follows the calls of the training step, and acts at the steps where something is due.
+
+    Of several ranks the first validates, keeps checkpoints and says when to end; all make the same calls, and any may be asked to
+    stop.
+
+    Args:
+        validate: None on the ranks that follow.
+    """
 
     def __init__(
         self,
         calls: Calls,
         limits: Limits,
-        validate: Callable[[], dict[str, Interval]],
+        validate: Callable[[], dict[str, Interval]] | None,
         validation_steps: set[int],
         history_steps: set[int],
         deciding: str,
         emit: Callable[[Event], None],
         checkpoints: Checkpoints | None = None,
         resumed: dict[str, Any] | None = None,
+        ranks: Alone | None = None,
     ) -> None:
-        self.checkpoints, self._resumed = checkpoints, resumed
+        self.checkpoints, self._resumed, self._ranks = checkpoints, resumed, ranks or Alone()
         self.calls, self.limits, self.validate, self.emit = calls, limits, validate, emit
         self.validation_steps, self.history_steps = validation_steps, history_steps
         self.deciding = f"validation/{deciding}"
@@ -102,7 +114,7 @@ class TrainingMonitor(pl.Callback):
         self.limits.stop.install()
         if self._resumed is not None:
             assert isinstance(pl_module, TrainingModule)
-            pl_module.restore_random(self._resumed["module"])
+            pl_module.restore_random(self._resumed["random"])
         # Lightning has asked for the first draws already: their time is the first call's.
         self._begin = time.perf_counter() - self.calls.seconds
 
@@ -111,19 +123,16 @@ class TrainingMonitor(pl.Callback):
     ) -> None:
         """After each call: time it, and do what is due."""
         assert isinstance(pl_module, TrainingModule)
-        losses: list[float] = torch.stack(pl_module.call_losses).tolist()  # waits for the device
+        losses: list[float] = self._ranks.mean(torch.stack(pl_module.call_losses)).tolist()  # waits for the device
         now = time.perf_counter()
         steps, seconds = len(losses), now - self._begin
         self.trace.calls.append((steps, seconds, pl_module.wait_seconds + self.calls.seconds))
         pl_module.wait_seconds = self.calls.seconds = 0.0
         self._spent += seconds
         step = pl_module.steps_made
-        if self.calls.fixed is None:
-            self.calls.size = max(1, min(MOST_STEPS_PER_CALL, round(CALL_SECONDS * steps / seconds)))
         self._follow(pl_module, step - steps, losses, seconds / steps)
         self._tell(step, now, losses[-1])
-        self._end_where_due(trainer, step)
-        self._keep(pl_module, step)
+        self._decide(trainer, pl_module, step, max(1, min(MOST_STEPS_PER_CALL, round(CALL_SECONDS * steps / seconds))))
         # What is done here for training's sake is part of the next call's time; validations and checkpoints are not.
         self._begin, self._apart_seconds = now + self._apart_seconds, 0.0
 
@@ -131,7 +140,7 @@ class TrainingMonitor(pl.Callback):
         """A last validation where the last step had none, and the mean of the weights where one is made, and back to the best where stopping early is on."""
         assert isinstance(pl_module, TrainingModule)
         step = pl_module.steps_made
-        if self.trace.stopped is None and self._validated_at != step:
+        if self.validate is not None and self.trace.stopped is None and self._validated_at != step:
             self._write_history(pl_module, step, self._spent, validating=True)
         if pl_module.average is not None:
             pl_module.average.keep()
@@ -166,7 +175,7 @@ class TrainingMonitor(pl.Callback):
         if self._losses:
             values = {"train/loss": math.fsum(self._losses) / len(self._losses), **values}
             self._losses.clear()
-        if validating or step in self.validation_steps:
+        if self.validate is not None and (validating or step in self.validation_steps):
             begin = time.perf_counter()
             self._validated_at = step
             with module.averaged():
@@ -199,14 +208,28 @@ class TrainingMonitor(pl.Callback):
         else:
             self._without_better += 1
 
-    def _keep(self, module: TrainingModule, step: int) -> None:
-        """A checkpoint where one is due, or training was asked to stop."""
+    def _decide(self, trainer: pl.Trainer, module: TrainingModule, step: int, size: int) -> None:
+        """What the ranks do next, the same for all: as the first one sees it, but for a stop, which any may have been asked for."""
+        leads, kept = self._ranks.number == 0, self.checkpoints
+        due, ends = kept is not None and kept.due(), leads and self._ends(step)
+        ours = [_STOPS.index(self.limits.stop.reason), ends, due, size if leads else 0]
+        stop, ends, due, size = (int(one) for one in self._ranks.largest([float(one) for one in ours]))
+        self.trace.stopped = _STOPS[stop]
+        self.limits.stop.reason = self.limits.stop.reason or self.trace.stopped
+        if self.calls.fixed is None:
+            self.calls.size = size
+        if stop or ends:
+            trainer.should_stop = True
+        if step < self.calls.steps and (stop or due):
+            self._keep(module, step, module.random_states())
+
+    def _keep(self, module: TrainingModule, step: int, random: list[dict[str, Tensor]]) -> None:
         kept = self.checkpoints
-        if kept is None or step >= self.calls.steps or not (self.trace.stopped or kept.due()):
+        if kept is None:
             return
         begin = time.perf_counter()
         try:
-            kept.save(step, {"module": module.state(), "monitor": self._state()})
+            kept.save(step, {"module": module.state(), "random": random, "monitor": self._state()})
         except OSError as error:
             if "no_checkpoint" not in self.trace.flags:
                 self.trace.flags.append("no_checkpoint")
@@ -237,16 +260,15 @@ class TrainingMonitor(pl.Callback):
         self._losses, self._validated_at = state["losses"], state["validated_at"]
         self._spent = trace.seconds
 
-    def _end_where_due(self, trainer: pl.Trainer, step: int) -> None:
-        self.trace.stopped = self.limits.stop.reason
+    def _ends(self, step: int) -> bool:
+        """Whether training is over before its last step, for want of time or of progress."""
         early = bool(self.limits.patience) and self._without_better >= self.limits.patience
         spent = self.limits.seconds is not None and self._spent >= self.limits.seconds and step < self.calls.steps
         if spent:
             self.trace.flags.append("budget_reached")
         if early and step < self.calls.steps:
             self.trace.flags.append("stopped_early")
-        if self.trace.stopped or early or spent:
-            trainer.should_stop = True
+        return early or spent
 
 
 def _as_plain(found: dict[str, Interval]) -> dict[str, Any]:
@@ -267,7 +289,8 @@ def lightning_trainer(monitor: TrainingMonitor, device: torch.device, directory:
     """Lightning's trainer with no more in its loop than the monitor: what it does besides costs time in each call."""
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=1,
+        devices=1 if device.index is None else [device.index],
+        plugins=[LightningEnvironment()],  # ranks are ours, whoever has started this process
         max_epochs=1,
         callbacks=[monitor],
         logger=False,

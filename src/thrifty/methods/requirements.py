@@ -49,8 +49,8 @@ def check_levers(config: Config, data: Data, batch_size: int, device: torch.devi
     """Hold what was asked of the training to what it has to do with.
 
     Raises:
-        BadConfiguration: label smoothing without classes, more parts than a batch has examples, activations to compute again in a
-            model without blocks.
+        BadConfiguration: label smoothing without classes, a batch that its ranks cannot share evenly, more parts than a share has
+            examples, activations to compute again in a model without blocks.
         Unsupported: compiling, where there is no compiler.
     """
     smoothing, training = config.regularizer.label_smoothing, config.train
@@ -59,9 +59,17 @@ def check_levers(config: Config, data: Data, batch_size: int, device: torch.devi
             f"regularizer.label_smoothing={smoothing:g}: smooths the probabilities of classes, and this target is a number; "
             "leave it out"
         )
-    if training.accumulate > batch_size:
+    devices = config.devices
+    if batch_size % devices:
+        less = batch_size - batch_size % devices
+        few = f"batch_size={less} or {less + devices}" if less else f"batch_size={devices}"
+        raise BadConfiguration(f"devices={devices}: a batch of {batch_size} does not divide over them; give {few}")
+    if training.accumulate > batch_size // devices:
+        of = (
+            f"batch of {batch_size}" if devices == 1 else f"device's share, {batch_size // devices} of a batch of {batch_size},"
+        )
         raise BadConfiguration(
-            f"train.accumulate={training.accumulate}: a batch of {batch_size} cannot be computed in so many parts; give at most that"
+            f"train.accumulate={training.accumulate}: a {of} cannot be computed in so many parts; give at most that"
         )
     if training.recompute:
         with shapes_only():

@@ -19,15 +19,23 @@ class BatchSampler:
 
     So every batch has the same size and every example comes once an epoch. A draw is example + examples * epoch. A batch
     of the whole split comes in order: its gradient does not depend on it.
+
+    Args:
+        batch_size: of all ranks together.
+        rank: whose share of each batch is drawn, of `of` equal ones.
     """
 
-    def __init__(self, examples: int, batch_size: int, seed: int) -> None:
+    def __init__(self, examples: int, batch_size: int, seed: int, rank: int = 0, of: int = 1) -> None:
         self.examples, self.batch_size, self.seed = examples, batch_size, seed
+        self._share = slice(batch_size // of * rank, batch_size // of * (rank + 1))
         self._epoch = -1
         self._order = torch.empty(0)
 
     def draws(self, step: int, count: int) -> Tensor:
-        """Draws of `count` batches from 0-based optimiser step `step` on: int64, (count, batch)."""
+        """Draws of `count` batches from 0-based optimiser step `step` on: int64, (count, batch), a rank's share (count, batch / ranks)."""
+        return self._whole(step, count)[:, self._share]
+
+    def _whole(self, step: int, count: int) -> Tensor:
         if self.batch_size == self.examples:
             epochs = torch.arange(step, step + count).unsqueeze(1)
             return epochs * self.examples + torch.arange(self.examples)

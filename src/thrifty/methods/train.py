@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ from thrifty.errors import BadConfiguration, BadData, Diverged
 from thrifty.events import Event, Preparing
 from thrifty.execution import inductor
 from thrifty.execution.batch_size import BatchSize
+from thrifty.execution.ranks import Rank
 from thrifty.formats import safetensors
 from thrifty.measure.energy import EnergyMeter, energy_entry
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
 from thrifty.measure.statistics import Interval
 from thrifty.methods.arithmetic import quality_metrics, size_metrics, training_metrics
 from thrifty.methods.checkpoints import Checkpoints
+from thrifty.methods.data_parallel import Alone, cpu_seconds_elsewhere, joined
 from thrifty.methods.evaluate import predictor, scores_of
 from thrifty.methods.fresh_loading import FreshLoading
 from thrifty.methods.inference import inference_metrics
@@ -58,7 +61,11 @@ class TrainMethod:
     Args:
         emit: receives the run's events.
         stop: looked at between calls of the training step.
+        rank: which of the processes that train together this is.
     """
+
+    elsewhere_s = 0.0
+    """Processor time that other ranks of this machine have spent on the training."""
 
     def __init__(
         self,
@@ -66,13 +73,16 @@ class TrainMethod:
         device: torch.device,
         emit: Callable[[Event], None],
         stop: StopRequest,
+        rank: Rank | None = None,
     ) -> None:
-        self.config, self.device, self.emit, self.stop = config, device, emit, stop
+        self.config, self.device, self.emit, self.stop, self.rank = config, device, emit, stop, rank or Rank()
         self.precision = registry.load("precision", config.precision.name)(config.precision)
         self.engine = registry.load("engine", config.engine.name)(config.engine)
         self.data: Data
         self.parents: list[str] = []
         self._initial: Path | None = None
+        self._largest_peaks: list[float | None] = []
+        """MiB on the host and on the device, of the rank with most; none of a training that did not end well."""
         self._glance: dict[str, Interval] | None = None
 
     def prepare(self, given: Collection[str], resumed: Path | None = None, found: BatchSize | None = None) -> dict[str, Any]:
@@ -147,6 +157,19 @@ class TrainMethod:
         Checkpoints(self.path, self._of).remove()
         return "ok", None
 
+    def follow(self) -> None:
+        """Instead of `run`, of a rank that does not lead: train with the others, and no more.
+
+        Raises:
+            Diverged: the loss became infinite or not a number; the rank that leads tells of it.
+        """
+        pl.seed_everything(self.config.seed, verbose=False)
+        self.data.to(self.device)
+        model = self._model()
+        torch.manual_seed(self.config.seed + self.rank.number)  # what is dropped is not the same on every rank
+        self.path = Path(self.config.store)
+        self._train(model)
+
     def _find_checkpoint(self) -> None:
         given = self.config.checkpoint
         if given is None:
@@ -193,7 +216,7 @@ class TrainMethod:
 
         return step
 
-    def _module(self, model: nn.Module) -> TrainingModule:
+    def _module(self, model: nn.Module, ranks: Alone | None = None) -> TrainingModule:
         config = self.config
         optimizer = registry.load("optimizer", config.optimizer.name)(config.optimizer, model)
         factor = registry.load("schedule", config.schedule.name)(config.schedule, self.steps)
@@ -209,57 +232,68 @@ class TrainMethod:
             config.regularizer,
             config.train.clip,
             average,
+            ranks,
         )
+        share = self.batch_size // self.rank.of
         if config.batch_size != "full":
-            module.most_at_once = self.batch_size  # what was asked for, memory included
-        module.most_at_once = min(module.most_at_once, math.ceil(self.batch_size / config.train.accumulate))
+            module.most_at_once = share  # what was asked for, memory included
+        module.most_at_once = min(module.most_at_once, math.ceil(share / config.train.accumulate))
         if config.train.compile:
-            module.forward_pass = compiled_for_training(model)
+            module.forward_pass = compiled_for_training(module.wrapped)
         return module
 
     def _train(self, model: nn.Module) -> Trace:
+        """Train with the other ranks, if there are any; the one that leads validates, keeps checkpoints and tells of it."""
+        leads = self.rank.leads
+        self.emit(Preparing("training"))
+        checkpoints = Checkpoints(self.path, self._of, self.config.train.checkpoints) if leads else None
+        memory, self._energy = PeakHostMemory(), EnergyMeter(self.device)
+        begin = time.process_time()
+        with joined(self.rank, self.device, self.config.threads) as ranks:
+            module = self._module(model, ranks)
+            monitor = self._monitor(model, module, checkpoints, ranks)
+            trainer = lightning_trainer(monitor, self.device, str(self.path))
+            reset_peak_device(self.device)
+            try:
+                with memory, self._energy:
+                    trainer.fit(module, train_dataloaders=monitor.calls)
+            except Diverged:
+                if leads:
+                    self._keep_training(monitor.trace, memory)
+                raise
+            except SystemExit:  # Lightning's answer to a SIGTERM that came just before the monitor took the signals back
+                if self.stop.reason is None:
+                    raise
+            peaks = [-1 if one is None else one for one in (memory.peak_mib, peak_device_mib(self.device))]
+            self._largest_peaks = [None if one < 0 else one for one in ranks.largest(peaks)]
+            self.elsewhere_s = cpu_seconds_elsewhere(ranks, self.rank, time.process_time() - begin)
+        if checkpoints is not None:
+            model.to(self.device)  # Lightning has left it on the CPU
+            self._complete(monitor.trace, model)
+            self._keep_training(monitor.trace, memory)
+            self._checkpoint_bytes = checkpoints.written_bytes
+        return monitor.trace
+
+    def _monitor(
+        self, model: nn.Module, module: TrainingModule, checkpoints: Checkpoints | None, ranks: Alone
+    ) -> TrainingMonitor:
         config, data = self.config, self.data
-        module = self._module(model)
         validation_steps = _evenly(self.steps, config.train.validations)
         history_steps = _evenly(self.steps, _HISTORY_POINTS) | {1}
-        sampler = BatchSampler(data.sizes["train"], self.batch_size, config.seed)
-        whole = self.batch_size <= module.most_at_once
+        sampler = BatchSampler(data.sizes["train"], self.batch_size, config.seed, ranks.number, ranks.of)
+        whole = self.batch_size // ranks.of <= module.most_at_once
         gather = (lambda draws: data.batch("train", draws)) if whole else None
-        calls = Calls(
-            sampler,
-            self.steps,
-            validation_steps,
-            config.train.steps_per_call,
-            gather,
-            self._went_on["step"] if self._went_on else 0,
-        )
-        checkpoints = Checkpoints(self.path, self._of, config.train.checkpoints)
+        begun = self._went_on["step"] if self._went_on else 0
+        calls = Calls(sampler, self.steps, validation_steps, config.train.steps_per_call, gather, begun)
         if self._went_on is not None:
             module.restore(self._went_on["module"])
         model.train()
         limits = Limits(config.budget.seconds, config.target, config.train.patience, self.stop)
-        monitor = TrainingMonitor(
-            calls, limits, lambda: self.validate(model), validation_steps, history_steps, data.deciding, self.emit,
-            checkpoints, self._went_on,
+        validate = (lambda: self.validate(model)) if self.rank.leads else None
+        return TrainingMonitor(
+            calls, limits, validate, validation_steps, history_steps, data.deciding, self.emit,
+            checkpoints, self._went_on, ranks,
         )  # fmt: skip
-        trainer = lightning_trainer(monitor, self.device, str(self.path))
-        self.emit(Preparing("training"))
-        memory, self._energy = PeakHostMemory(), EnergyMeter(self.device)
-        reset_peak_device(self.device)
-        try:
-            with memory, self._energy:
-                trainer.fit(module, train_dataloaders=calls)
-        except Diverged:
-            self._keep_training(monitor.trace, memory)
-            raise
-        except SystemExit:  # Lightning's answer to a SIGTERM that came just before the monitor took the signals back
-            if self.stop.reason is None:
-                raise
-        model.to(self.device)  # Lightning has left it on the CPU
-        self._complete(monitor.trace, model)
-        self._keep_training(monitor.trace, memory)
-        self._checkpoint_bytes = checkpoints.written_bytes
-        return monitor.trace
 
     def validate(self, model: nn.Module) -> dict[str, Interval]:
         """The validation split as training looks at it; leaves the model in training mode."""
@@ -290,12 +324,10 @@ class TrainMethod:
         """The training's metrics, raw samples and history, also of a run that failed or was stopped."""
         metrics = self.record["metrics"]
         metrics |= training_metrics(trace.calls, self.batch_size, self.config.target, trace.seconds_to_target)
+        host_peak, device_peak = self._largest_peaks or (memory.peak_mib, peak_device_mib(self.device))
         metrics["train/peak_host_mib"] = (
-            missing(memory.reason or "the system does not tell")
-            if memory.reason or memory.peak_mib is None
-            else measured(memory.peak_mib)
+            missing(memory.reason or "the system does not tell") if memory.reason or host_peak is None else measured(host_peak)
         )
-        device_peak = peak_device_mib(self.device)
         metrics["train/peak_device_mib"] = missing("the run was on the CPU") if device_peak is None else measured(device_peak)
         metrics["train/energy_j"] = energy_entry(self._energy)
         metrics |= quality_metrics("validation", trace.validation)
@@ -346,8 +378,10 @@ class TrainMethod:
         self.emit(Preparing("measuring prediction"))
         measure, size = self.config.measure, min(self.batch_size, self.data.most_at_once)
         examples = trace.steps * self.batch_size
+        # The ceiling is that of one GPU, and of all cores.
+        seconds = trace.seconds * (self.rank.of if self.device.type == "cuda" else 1)
         found, samples, flags = inference_metrics(
-            self.path, self.device, size, measure.batch_sizes, measure.seconds, examples, trace.seconds, self.engine
+            self.path, self.device, size, measure.batch_sizes, measure.seconds, examples, seconds, self.engine
         )
         if self.engine.compiles:
             self.record["environment"] |= inductor.in_force()

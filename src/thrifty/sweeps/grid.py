@@ -19,6 +19,7 @@ from thrifty.errors import BadConfiguration
 from thrifty.execution import fork_server
 from thrifty.execution.experiment import run_experiment
 from thrifty.execution.launch import Outcome
+from thrifty.execution.ranks import launched_by
 from thrifty.stop import STOPPED
 from thrifty.store import SHARED, utc_stamp
 
@@ -77,6 +78,10 @@ def run_grid(arguments: Sequence[str], console: Console) -> GridResult:
     configs = [compose(overrides) for overrides in grid]
     if any(one.resume is not None for one in configs):
         raise BadConfiguration("resume goes with one run at a time: leave -m out")
+    if (launcher := launched_by()) is not None:
+        raise BadConfiguration(
+            f"-m: {launcher} has started this command several times; start a grid once, and every run of it starts its own devices"
+        )
     fork_server.warm_up(before=shared_modules(configs))
     name = f"{utc_stamp()}-grid"
     result = GridResult(Path(configs[0].store) / "sweeps" / name, [], len(grid))

@@ -1,0 +1,133 @@
+"""Data parallelism: each rank computes its share of every batch, and all step with the mean of their gradients.
+
+Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", VLDB 2020.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from thrifty.execution.ranks import Rank
+
+_LOST = ("connection closed by peer", "connection reset by peer", "gloo", "nccl", "socket timeout", "broken pipe")
+"""What collectives say, in any case, where another rank has ended."""
+
+
+class Alone:
+    """A single process, and what several have in common: all call the same of these, in the same order."""
+
+    number, of = 0, 1
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model whose backward pass averages the gradients."""
+        return model
+
+    def apart(self, wrapped: nn.Module) -> AbstractContextManager[object]:
+        """Within it a forward and a backward pass add to this rank's gradients only: a later pass averages the sum."""
+        return nullcontext()
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over the ranks."""
+        return values
+
+    def largest(self, values: list[float]) -> list[float]:
+        """Of each value the largest that a rank has."""
+        return values
+
+    def gather(self, values: Tensor) -> list[Tensor]:
+        """Those of every rank, in their order; of the same shape and dtype."""
+        return [values]
+
+
+class Together(Alone):
+    """One of several ranks."""
+
+    def __init__(self, rank: Rank, device: torch.device) -> None:
+        self.number, self.of, self.device = rank.number, rank.of, device
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model of the first rank, for all; norms keep running statistics of their own share, the first rank's are kept."""
+        return DistributedDataParallel(
+            model, device_ids=[self.device] if self.device.type == "cuda" else None, broadcast_buffers=False
+        )
+
+    def apart(self, wrapped: nn.Module) -> AbstractContextManager[object]:
+        """Within it no gradients are averaged."""
+        assert isinstance(wrapped, DistributedDataParallel)
+        return wrapped.no_sync()
+
+    def mean(self, values: Tensor) -> Tensor:
+        """On the CPU, in float64."""
+        summed = values.detach().to("cpu", torch.float64, copy=True)
+        dist.all_reduce(summed)
+        return summed / self.of
+
+    def largest(self, values: list[float]) -> list[float]:
+        """The same on every rank."""
+        found = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return found.tolist()
+
+    def gather(self, values: Tensor) -> list[Tensor]:
+        """The same on every rank."""
+        found = [torch.empty_like(values) for _ in range(self.of)]
+        dist.all_gather(found, values)
+        return found
+
+
+@contextmanager
+def joined(rank: Rank, device: torch.device, threads: int | None) -> Iterator[Alone]:
+    """The ranks of a training, joined while it lasts; the cores of a machine are shared among its ranks.
+
+    Args:
+        device: this rank's own.
+        threads: of an operation on the CPU; None is this rank's part of those in force.
+    """
+    if rank.of == 1:
+        yield Alone()
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or max(1, before // rank.on_machine))
+    _meet(rank, device)
+    try:
+        yield Together(rank, device)
+    finally:
+        dist.destroy_process_group()
+        torch.set_num_threads(before)
+
+
+def _meet(rank: Rank, device: torch.device) -> None:
+    # Numbers and flags go between processors, whatever the device: a tensor of one float is not worth a GPU's launch.
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    if rank.meeting and sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all on this machine, whose own name may lead nowhere
+    if rank.meeting or "TORCHELASTIC_RUN_ID" in os.environ:
+        dist.init_process_group(backend, rank.meeting or "env://", rank=rank.number, world_size=rank.of)
+        return
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+    cluster = SLURMEnvironment(auto_requeue=False)
+    place = f"tcp://{cluster.main_address}:{cluster.main_port}"
+    dist.init_process_group(backend, place, rank=rank.number, world_size=rank.of)
+
+
+def another_rank_ended(error: Exception) -> bool:
+    """Whether an error is what a collective raises where another rank is gone."""
+    text = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and any(one in text for one in _LOST))
+
+
+def cpu_seconds_elsewhere(ranks: Alone, rank: Rank, spent: float) -> float:
+    """Processor time that the other ranks of this machine have spent; `spent` is this one's."""
+    all_of_them = ranks.gather(torch.tensor([spent], dtype=torch.float64))
+    first = rank.number - rank.local
+    here = all_of_them[first : first + rank.on_machine]
+    return float(sum(one.item() for one in here)) - spent
