@@ -106,6 +106,11 @@ class Config:
     profile: bool = key("also leave a torch profiler trace, a memory account and the costliest operations")
     logger: Logger
     seed: int = key("seed of initialisation, order and dropout", at_least=0, below=2**32)
+    workers: int = key(
+        "threads that gather batches while training goes on; 0 gathers them in between, which in memory costs less",
+        at_least=0,
+        at_most=64,
+    )
     threads: int | None = key("threads of one operation on the CPU", at_least=1, at_most=1024, null="every core we may use")
     checkpoint: str | None = key("a finished run whose weights to start from")
     resume: str | None = key("a run that was cut off, to go on with as it began; goes with no other key but store")

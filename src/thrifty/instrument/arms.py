@@ -99,7 +99,7 @@ def specs_of(metric: str, runs: tuple[Run, Run]) -> tuple[ArmSpec, ArmSpec]:
     """The two arms of a metric that has an entry, on the same cores.
 
     Raises:
-        BadConfiguration: a run's engine does not do it.
+        BadConfiguration: a run's engine does not do it, or its training took several processes.
     """
     entry = entry_of(metric)
     assert entry is not None, metric
@@ -110,6 +110,9 @@ def specs_of(metric: str, runs: tuple[Run, Run]) -> tuple[ArmSpec, ArmSpec]:
 
 def _options(metric: str, entry: str, run: Run) -> dict[str, Any]:
     if entry == _TRAINING:
+        devices = run.record.get("config", {}).get("devices", 1)
+        if devices > 1:
+            raise BadConfiguration(f"devices={devices}: an arm is one process, and that run's step took {devices}")
         return {"overrides": [one for one in run.record["overrides"] if not one.startswith("checkpoint=")]}
     options = {"run": str(run.path.resolve()), "config_hash": run.record["config_hash"], "device": run.device}
     if entry == _PREDICTION:

@@ -25,7 +25,7 @@ class Plan:
 
     half_width: float = 0.01
     """Share at which the interval is narrow enough to stop: a 3 % difference is then found as a rule. 0 never is."""
-    seconds: float = 3.5
+    seconds: float = 3.9
     """While these are not spent, more pairs than the least are made for an interval that is still wide."""
     most_pairs: int = 10_000
     """More are not made."""
@@ -33,8 +33,8 @@ class Plan:
     """Length of a block: at least one call. Long against the clock, short against the machine's moods."""
     blocks: int = 12
     """Least blocks of each arm in a pair."""
-    pair_s: float = 0.2
-    """Least length of a pair's blocks."""
+    pair_s: float = 0.35
+    """Least length of a pair's blocks: making the two processes costs another 0.1 to 0.2 s."""
 
     def suffices(self, comparison: Comparison, spent_s: float, pair_s: float) -> bool:
         """Whether to stop, another pair taking `pair_s` again."""

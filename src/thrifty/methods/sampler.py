@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -66,6 +69,8 @@ class Calls:
     Args:
         gather: draws (batches, examples) -> inputs and targets, their dimensions led by those; None leaves it to the module.
         start: steps that were made before, in a run that goes on.
+        workers: threads that gather ahead, while training goes on; 0 gathers in between. Batches and their order are the same:
+            they follow from the draws.
     """
 
     def __init__(
@@ -76,8 +81,9 @@ class Calls:
         steps_per_call: int | None,
         gather: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
         start: int = 0,
+        workers: int = 0,
     ) -> None:
-        self.sampler, self.steps, self.gather, self.start = sampler, steps, gather, start
+        self.sampler, self.steps, self.gather, self.start, self.workers = sampler, steps, gather, start, workers
         self.stops = sorted(stops | {1, steps})
         self.fixed = steps_per_call
         self.size = steps_per_call or 1
@@ -89,31 +95,45 @@ class Calls:
         """Time spent on drawing and gathering since it was last set to 0."""
         self._gathered: list[tuple[Tensor, Tensor]] = []
         self._batch_bytes = 0
+        self._coming: deque[Future[tuple[Tensor, Tensor]]] = deque()
+        self._asked = 0
+        """Steps whose batches are gathered or asked for."""
 
     def __iter__(self) -> Iterator[Batches]:
-        self._gathered = []
+        self._gathered, self._asked = [], self.start
+        self._coming.clear()
         step, next_stop = self.start, 0
-        while step < self.steps:
-            while self.stops[next_stop] <= step:
-                next_stop += 1
-            count = min(self.size, self.stops[next_stop] - step)
-            begin = time.perf_counter()
-            batches = self._batches(step, count)
-            self.seconds += time.perf_counter() - begin
-            yield batches
-            step += count
+        # Threads share memory with training, and indexing, reading a mapped file among it, lets go of Python's lock.
+        with ThreadPoolExecutor(self.workers, "gathers") if self.workers else nullcontext() as pool:
+            while step < self.steps:
+                while self.stops[next_stop] <= step:
+                    next_stop += 1
+                count = min(self.size, self.stops[next_stop] - step)
+                begin = time.perf_counter()
+                batches = self._batches(step, count, pool)
+                self.seconds += time.perf_counter() - begin
+                yield batches
+                step += count
 
-    def _batches(self, step: int, count: int) -> Batches:
+    def _batches(self, step: int, count: int, pool: ThreadPoolExecutor | None) -> Batches:
         """Those of `count` steps from `step` on."""
         if self.gather is None:
             return self.sampler.draws(step, count)
-        missing = count - len(self._gathered)
-        if missing > 0:
+        while (missing := count - len(self._gathered)) > 0:
             # The first step's batch comes alone: its time is the first call's, and it tells how large batches are.
             ahead = min(MOST_GATHERED, GATHERED_BYTES // self._batch_bytes) if self._batch_bytes else 1
-            first = step + len(self._gathered)
-            inputs, targets = self.gather(self.sampler.draws(first, min(max(missing, ahead), self.steps - first)))
+            if pool is None or not self._batch_bytes:
+                inputs, targets = self.gather(self._next_draws(max(missing, ahead)))
+            else:
+                while len(self._coming) <= self.workers and self._asked < self.steps:
+                    self._coming.append(pool.submit(self.gather, self._next_draws(max(1, ahead))))
+                inputs, targets = self._coming.popleft().result()
             self._batch_bytes = max(1, inputs[0].nbytes + targets[0].nbytes)
             self._gathered += zip(inputs, targets, strict=True)
         batches, self._gathered = self._gathered[:count], self._gathered[count:]
         return batches
+
+    def _next_draws(self, count: int) -> Tensor:
+        first = self._asked
+        self._asked = min(self.steps, first + count)
+        return self.sampler.draws(first, self._asked - first)

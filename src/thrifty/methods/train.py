@@ -284,7 +284,7 @@ class TrainMethod:
         whole = self.batch_size // ranks.of <= module.most_at_once
         gather = (lambda draws: data.batch("train", draws)) if whole else None
         begun = self._went_on["step"] if self._went_on else 0
-        calls = Calls(sampler, self.steps, validation_steps, config.train.steps_per_call, gather, begun)
+        calls = Calls(sampler, self.steps, validation_steps, config.train.steps_per_call, gather, begun, config.workers)
         if self._went_on is not None:
             module.restore(self._went_on["module"])
         model.train()

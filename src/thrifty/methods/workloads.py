@@ -42,7 +42,7 @@ def untrained(
     """The same of a model with fresh weights, on the CPU: speed does not depend on their values.
 
     Args:
-        repeats: predictions made in a call; the batch counts once. A quarter of them can lead in.
+        repeats: predictions made in a call; the batch counts once. An eighth of them can lead in.
     """
     torch.manual_seed(0)
     config = choice_of("architecture", architecture)
@@ -58,7 +58,7 @@ def untrained(
             predict(inputs)
         return predict(inputs)
 
-    lead_in = partial(predictions, repeats // 4) if repeats >= 4 else None
+    lead_in = partial(predictions, repeats // 8) if repeats >= 8 else None
     return Workload(partial(predictions, repeats), where, batch_size, lead_in)
 
 

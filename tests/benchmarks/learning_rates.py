@@ -1,0 +1,99 @@
+"""How far the default learning rates are from the best: python tests/benchmarks/learning_rates.py"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import _report
+from _commands import RUN, output_of
+
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+OPTIMIZERS = ("adamw", "sgd", "muon")
+SIZES = ("nano", "tiny", "small")
+MOST_SHARE = 0.10
+"""By which the default's validation loss may exceed the best one's."""
+CASES = {
+    "mlp": ["task=tabular"],
+    "vit": ["task=image", "architecture=vit", "budget.steps=150"],
+    "resnet": ["task=image", "architecture=resnet", "budget.steps=150"],
+    "gpt": ["task=text", "budget.steps=100"],
+}
+"""What each architecture is tried on."""
+
+
+def default_rate(typed: list[str]) -> float:
+    """The learning rate that these settings have unless told."""
+    from thrifty.config.compose import compose
+
+    rate = compose(typed).optimizer.lr
+    assert rate is not None
+    return rate
+
+
+def losses(typed: list[str], rates: list[float], seeds: int, folder: str) -> dict[float, list[float]]:
+    """Validation loss at the end, of every seed, by learning rate; infinite where training ran away."""
+    given = f"optimizer.lr={','.join(f'{one:.4g}' for one in rates)}"
+    output_of([*RUN, "-m", *typed, given, f"seed=range(0,{seeds})", "logger=none", "measure=none"], folder, allowed=(0, 6))
+    found: dict[float, list[float]] = {}
+    for file in sorted(Path(folder).glob("results/sweeps/*/*/result.json")):
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        value = record["metrics"].get("validation/loss", {}).get("value") if record["status"] == "ok" else None
+        found.setdefault(record["config"]["optimizer"]["lr"], []).append(float("inf") if value is None else value)
+    return found
+
+
+def main() -> None:
+    """Measure, print and write the table; exit 1 where a default is further from the best than it may be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--architectures", default=",".join(CASES), help="of " + ", ".join(CASES))
+    parser.add_argument("--sizes", default=",".join(SIZES))
+    parser.add_argument("--seeds", type=int, default=2, help="trainings for each rate, whose mean loss counts (2)")
+    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
+    options = parser.parse_args()
+    rows, missed = [], False
+    for architecture in options.architectures.split(","):
+        for size in options.sizes.split(","):
+            for optimizer in OPTIMIZERS:
+                typed = [*CASES[architecture], f"model={size}", f"optimizer={optimizer}"]
+                default = default_rate(typed)
+                with tempfile.TemporaryDirectory() as folder:
+                    found = losses(typed, [default * one for one in FACTORS], options.seeds, folder)
+                means = [sum(one) / len(one) for _, one in sorted(found.items())]
+                best = min(range(len(means)), key=means.__getitem__)
+                share = means[FACTORS.index(1.0)] / means[best] - 1
+                missed |= share > MOST_SHARE
+                at = f"{FACTORS[best]:g} x"
+                rows.append(
+                    [
+                        architecture,
+                        size,
+                        optimizer,
+                        f"{default:.3g}",
+                        *(f"{one:.4g}" for one in means),
+                        at,
+                        f"{100 * share:.1f} %",
+                    ]
+                )
+                print(rows[-1], file=sys.stderr)
+    lines = [
+        "Mean validation loss at the end of training at multiples of the default learning rate, and by how much the default's exceeds",
+        f"the best of them (at most {100 * MOST_SHARE:.0f} % is asked for). {options.seeds} seeds a rate. What was run:",
+        "",
+        *(f"- {name}: `python run.py {' '.join(typed)} model=... optimizer=... optimizer.lr=...`" for name, typed in CASES.items()
+          if name in options.architectures.split(",")),
+        "",
+        *_report.table(
+            ["architecture", "model", "optimizer", "default", *(f"x {one:g}" for one in FACTORS), "best at", "default is worse by"], rows
+        ),
+    ]  # fmt: skip
+    _report.publish("learning_rates", "How far the default learning rates are from the best", lines, options.results)
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
