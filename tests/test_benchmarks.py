@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -94,6 +95,27 @@ def test_an_arm_that_fails_ends_the_comparison(pairs: Any, capfd: pytest.Capture
     assert "an arm that cannot work" in capfd.readouterr().err
 
 
+def test_losses_of_a_study_are_gathered_by_learning_rate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A training that ran away has an infinite loss, and so is never the best."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    study = import_module("learning_rates")
+    made = [(0.1, 0.5, "ok"), (0.1, 0.7, "ok"), (0.4, 0.2, "ok"), (0.4, 0.1, "diverged")]
+
+    def fake(arguments: list[str], folder: str, allowed: tuple[int, ...]) -> str:
+        assert "optimizer.lr=0.1,0.4" in arguments
+        assert 6 in allowed
+        for number, (rate, loss, status) in enumerate(made):
+            run = tmp_path / "results/sweeps/grid" / str(number)
+            run.mkdir(parents=True)
+            metrics = {"validation/loss": {"value": loss}}
+            record = {"config": {"optimizer": {"lr": rate}}, "metrics": metrics, "status": status}
+            (run / "result.json").write_text(json.dumps(record))
+        return ""
+
+    monkeypatch.setattr(study, "output_of", fake)
+    assert study.losses(["task=tabular"], [0.1, 0.4], 2, str(tmp_path)) == {0.1: [0.5, 0.7], 0.4: [0.2, math.inf]}
+
+
 def test_a_whole_run_reads_its_row_from_the_record(whole_run: Any) -> None:
     record = {
         "metrics": {"train/time_s": {"value": 12.34}, "train/steps": {"value": 300}, "quality/accuracy": {"value": 0.91234}},
@@ -109,6 +131,7 @@ COMMANDS = {
     "training_step": ("--pairs=1", "--blocks=1", "--only=MLP nano, batch 32, one step"),
     "instrument": ("--repetitions=1", "--sizes=nano", "--pairs=2", "--blocks=2", "--arms=2"),
     "grid": ("--runs=2",),
+    "learning_rates": ("--architectures=mlp", "--sizes=nano", "--seeds=1"),
     "whole_run": ("--only=task=tabular", "--add", "budget.steps=20", "measure=none", "logger=none"),
 }
 

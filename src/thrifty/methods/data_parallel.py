@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,8 @@ from thrifty.execution.ranks import Rank
 
 _LOST = ("connection closed by peer", "connection reset by peer", "gloo", "nccl", "socket timeout", "broken pipe")
 """What collectives say, in any case, where another rank has ended."""
+_PATIENCE = timedelta(days=1)
+"""The others wait while the first validates, however large the model; that a rank has died is noticed at once."""
 
 
 class Alone:
@@ -110,13 +113,14 @@ def _meet(rank: Rank, device: torch.device) -> None:
     if rank.meeting and sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all on this machine, whose own name may lead nowhere
     if rank.meeting or "TORCHELASTIC_RUN_ID" in os.environ:
-        dist.init_process_group(backend, rank.meeting or "env://", rank=rank.number, world_size=rank.of)
+        place = rank.meeting or "env://"
+        dist.init_process_group(backend, place, _PATIENCE, world_size=rank.of, rank=rank.number)
         return
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
     cluster = SLURMEnvironment(auto_requeue=False)
     place = f"tcp://{cluster.main_address}:{cluster.main_port}"
-    dist.init_process_group(backend, place, rank=rank.number, world_size=rank.of)
+    dist.init_process_group(backend, place, _PATIENCE, world_size=rank.of, rank=rank.number)
 
 
 def another_rank_ended(error: Exception) -> bool:

@@ -64,7 +64,9 @@ def check_levers(config: Config, data: Data, batch_size: int, device: torch.devi
         less = batch_size - batch_size % devices
         sizes = [one for one in (less, less + devices) if 0 < one <= data.sizes["train"]]
         if not sizes:
-            raise BadConfiguration(f"devices={devices}: the training split has {data.sizes['train']} examples; give fewer devices")
+            raise BadConfiguration(
+                f"devices={devices}: the training split has {data.sizes['train']} examples; give fewer devices"
+            )
         few = f"batch_size={' or '.join(map(str, sizes))}"
         raise BadConfiguration(f"devices={devices}: a batch of {batch_size} does not divide over them; give {few}")
     if training.accumulate > batch_size // devices:

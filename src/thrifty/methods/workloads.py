@@ -18,6 +18,10 @@ PREDICTION = "thrifty.methods.workloads:prediction"
 UNTRAINED = "thrifty.methods.workloads:untrained"
 
 
+_LEAD_IN = 6
+"""Predictions, where many make a call."""
+
+
 def prediction(run: str, config_hash: str, batch_size: int, device: str, engine: dict[str, Any] | None = None) -> Workload:
     """Predictions of a run's model for a batch, under the run's precision.
 
@@ -42,7 +46,7 @@ def untrained(
     """The same of a model with fresh weights, on the CPU: speed does not depend on their values.
 
     Args:
-        repeats: predictions made in a call; the batch counts once. An eighth of them can lead in.
+        repeats: predictions made in a call; the batch counts once. Some of them can lead in.
     """
     torch.manual_seed(0)
     config = choice_of("architecture", architecture)
@@ -58,7 +62,7 @@ def untrained(
             predict(inputs)
         return predict(inputs)
 
-    lead_in = partial(predictions, repeats // 8) if repeats >= 8 else None
+    lead_in = partial(predictions, min(_LEAD_IN, repeats // 3)) if repeats >= 3 else None
     return Workload(partial(predictions, repeats), where, batch_size, lead_in)
 
 
