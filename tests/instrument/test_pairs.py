@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from thrifty.instrument.pairs import Plan, judged
@@ -49,10 +50,25 @@ def compared(half_width: float, pairs: int) -> Comparison:
         (0.001, 5, 100.0, False),  # fewer than six say nothing of their own scatter
         (0.009, 6, 1.0, True),
         (0.02, 6, 1.0, False),
-        (0.02, 6, 3.4, True),  # another pair would end after the time
+        (0.02, 6, 3.7, True),  # another pair would end after the time
     ],
 )
 def test_pairs_go_on_while_the_interval_is_wide_and_there_is_time(
     half_width: float, pairs: int, spent_s: float, enough: bool
 ) -> None:
     assert Plan().suffices(compared(half_width, pairs), spent_s, pair_s=0.3) == enough
+
+
+def scattered(deviation: float) -> Pair:
+    """Sixteen blocks each, of which the second arm's scatter by so much."""
+    second = np.exp(np.random.default_rng(0).normal(0, deviation, 16)).tolist()
+    return Pair([1.0] * 16, second, [False] * 16)
+
+
+def test_pairs_are_longer_where_their_blocks_scatter() -> None:
+    plan = Plan(seconds=4.0, pair_s=0.2, half_width=0.01)
+    assert plan.length([], 0.0, 0.0) == 0.2, "nothing is known yet"
+    assert plan.length([scattered(0.01)], 0.4, 0.15) == 0.2, "six of these tell it to a percent"
+    assert plan.length([scattered(0.2)], 0.4, 0.15) == pytest.approx(3.6 / 5 - 0.15), "six fill the time"
+    assert plan.length([scattered(0.2)] * 5, 3.9, 0.15) == 0.2, "no less than the least"
+    assert plan.length([scattered(0.2)] * 6, 2.0, 0.15) == 0.2, "there are enough: more than these are short"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from scipy import stats
 
 from thrifty.execution import fork_server
 from thrifty.execution.arm_worker import ArmSpec, Ready
@@ -33,8 +36,24 @@ class Plan:
     """Length of a block: at least one call. Long against the clock, short against the machine's moods."""
     blocks: int = 12
     """Least blocks of each arm in a pair."""
-    pair_s: float = 0.35
-    """Least length of a pair's blocks: making the two processes costs another 0.1 to 0.2 s."""
+    pair_s: float = 0.2
+    """Least length of a pair's blocks."""
+
+    def length(self, pairs: Sequence[Pair], spent_s: float, made_s: float) -> float:
+        """Seconds that the next pair's blocks take: more than the least where so few would leave the interval wide.
+
+        Making two processes takes as long as the least of blocks, so that few long pairs tell more than many short ones. It looks
+        at how the blocks scatter, never at what they tell.
+
+        Args:
+            made_s: what the last pair took besides its blocks.
+        """
+        if not pairs or len(pairs) >= LEAST_PAIRS:
+            return self.pair_s
+        error = math.sqrt(sum(one.log_ratio()[1] ** 2 for one in pairs) / len(pairs) / LEAST_PAIRS)
+        if float(stats.t.ppf(0.975, LEAST_PAIRS - 1)) * error <= self.half_width:
+            return self.pair_s
+        return max(self.pair_s, (self.seconds - spent_s) / (LEAST_PAIRS - len(pairs)) - made_s)
 
     def suffices(self, comparison: Comparison, spent_s: float, pair_s: float) -> bool:
         """Whether to stop, another pair taking `pair_s` again."""
@@ -88,13 +107,14 @@ def measure(
         PairFailed: an arm could not be built, failed, or died; processes are gone by then.
     """
     order, found = random.Random(seed), Measured()
-    begin = time.perf_counter()
+    begin, made_s = time.perf_counter(), 0.0
     with Watch() as watch:
         while len(found.pairs) < plan.most_pairs:
             started = time.perf_counter()
-            found.pairs.append(_pair(first, second, plan, order, found, preload))
+            length = plan.length(found.pairs, started - begin, made_s)
+            found.pairs.append(_pair(first, second, plan, length, order, found, preload))
             now = time.perf_counter()
-            found.seconds = now - begin
+            found.seconds, made_s = now - begin, max(0.0, now - started - length)
             if len(found.pairs) >= min(2, plan.most_pairs):
                 found.comparison = compare(found.pairs, noise_floor)
             on_pair(found)
@@ -126,7 +146,9 @@ def judged(pairs: Sequence[Pair], noise_floor: float, conditions: Conditions | N
     return compare(pairs, noise_floor, [flag for flag in flags if flag in SPOILS], 2 * taken)
 
 
-def _pair(first: ArmSpec, second: ArmSpec, plan: Plan, order: random.Random, found: Measured, preload: str) -> Pair:
+def _pair(
+    first: ArmSpec, second: ArmSpec, plan: Plan, length: float, order: random.Random, found: Measured, preload: str
+) -> Pair:
     """One pair of fresh processes, built in random order, then taking turns strictly, the one that begins drawn.
 
     Strictly, because a block that follows one of its own arm finds its data in the caches and the others do not: with the order
@@ -146,7 +168,7 @@ def _pair(first: ArmSpec, second: ArmSpec, plan: Plan, order: random.Random, fou
         taken: tuple[list[float], list[float]] = ([], [])
         turn = order.sample((0, 1), 2)
         second_led: list[bool] = []
-        end = time.perf_counter() + plan.pair_s
+        end = time.perf_counter() + length
         while len(taken[0]) < plan.blocks or time.perf_counter() < end:
             second_led.append(turn[0] == 1)
             for place in turn:

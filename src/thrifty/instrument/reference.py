@@ -20,13 +20,14 @@ REFERENCE = ArmSpec(
 """architecture=gpt model=nano, one prediction of 128 bytes: 4 to 6 ms on a core."""
 
 _LEAST = 20
-"""Predictions of the faster arm: a block is then a millisecond or two, as it is for any small model."""
+"""Forward passes of the faster arm: a block is then about a millisecond, as it is for any small model."""
 
 
 def known_slowdown(slowdown: float) -> tuple[ArmSpec, ArmSpec, float]:
     """Two arms of which the second does a little more of the same, and the share by which it is slower: about `slowdown`, and known.
 
-    They make predictions of architecture=mlp model=nano, 50 microseconds each on a core: 20 and 20, 34 and 35, 20 and 21, 20 and 22.
+    They make forward passes of architecture=mlp model=nano, some 30 microseconds each on a core: 20 and 20, 34 and 35, 20 and 21, 20
+    and 22.
     To do more of the same is the only slowdown whose size is known: a wait, even a busy one, makes the work that follows it faster
     by half a percent on one processor, and slower by one on another.
     """
@@ -35,12 +36,12 @@ def known_slowdown(slowdown: float) -> tuple[ArmSpec, ArmSpec, float]:
     return _repeated(first), _repeated(second), second / first - 1
 
 
-def _repeated(predictions: int) -> ArmSpec:
+def _repeated(passes: int) -> ArmSpec:
     options = {
         "architecture": {"name": "mlp", "widths": [128, 64, 32]},
         "shape": {"inputs": 30, "outputs": 1},
         "precision": {"name": "fp32"},
         "batch_size": 1,
-        "repeats": predictions,
+        "repeats": passes,
     }
     return replace(REFERENCE, options=options)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from thrifty.config import registry
 from thrifty.config.choice import choice_of
@@ -16,10 +17,8 @@ from thrifty.methods.model import architecture_of, build_model, engine_for, exam
 
 PREDICTION = "thrifty.methods.workloads:prediction"
 UNTRAINED = "thrifty.methods.workloads:untrained"
-
-
 _LEAD_IN = 6
-"""Predictions, where many make a call."""
+"""Forward passes, where many make a call."""
 
 
 def prediction(run: str, config_hash: str, batch_size: int, device: str, engine: dict[str, Any] | None = None) -> Workload:
@@ -46,7 +45,7 @@ def untrained(
     """The same of a model with fresh weights, on the CPU: speed does not depend on their values.
 
     Args:
-        repeats: predictions made in a call; the batch counts once. Some of them can lead in.
+        repeats: forward passes in a call; the batch counts once. Where they are several, some can lead in.
     """
     torch.manual_seed(0)
     config = choice_of("architecture", architecture)
@@ -55,15 +54,17 @@ def untrained(
     context = registry.load("precision", chosen.name)(chosen)
     where = torch.device("cpu")
     inputs = example_inputs(config, shape, batch_size)
-    predict = predictor(model.to(context.weight_dtype), context, where)
+    if repeats == 1:
+        return Workload(partial(predictor(model.to(context.weight_dtype), context, where), inputs), where, batch_size)
+    model.eval().to(context.weight_dtype)
 
-    def predictions(count: int) -> object:
-        for _ in range(count - 1):
-            predict(inputs)
-        return predict(inputs)
+    def passes(count: int) -> Tensor:
+        with torch.inference_mode(), context.context(where.type):
+            for _ in range(count - 1):
+                model(inputs)
+            return model(inputs)
 
-    lead_in = partial(predictions, min(_LEAD_IN, repeats // 3)) if repeats >= 3 else None
-    return Workload(partial(predictions, repeats), where, batch_size, lead_in)
+    return Workload(partial(passes, repeats), where, batch_size, partial(passes, min(_LEAD_IN, repeats)))
 
 
 def training(overrides: list[str]) -> Workload:

@@ -63,7 +63,7 @@ def verify_markdown(tallies: Sequence[Tally], trials: int, threads: int) -> str:
             "",
             f"    thrifty verify --trials {trials} --threads {threads}",
             "",
-            "Predictions of mlp nano in blocks of a millisecond or two: 20 against 20, 34 against 35 (2.9 %), 20 against 21 and 22, without",
+            "Forward passes of mlp nano in blocks of about a millisecond: 20 against 20, 34 against 35 (2.9 %), 20 against 21 and 22, without",
             "and with a process beside them that keeps one core busy. Shares with their 95 % binomial (Wilson) interval; `scatter` is the root",
             "of the mean squared error of the estimate, `one after the other` the share of tries in which timing the two in sequence",
             "by torch.utils.benchmark, in the same time, showed a difference above 2 %, with its scatter.",
