@@ -88,7 +88,6 @@ def test_two_devices_train_as_one_does(cli: Cli) -> None:
     together = records[0]["metrics"]
     assert together["train/peak_host_mib"]["value"] > 50
     assert together["train/samples_per_s"]["value"] == pytest.approx(32e3 / together["train/step_ms"]["value"])
-    assert "busy_machine" not in records[0]["flags"] or records[0]["conditions"]["others_share"] < 0.5
 
 
 @TWO_CORES

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thrifty.instrument.comparison import with_budget
 from thrifty.instrument.pairs import Plan, judged
 from thrifty.measure.comparison import Comparison, Pair
 from thrifty.measure.conditions import Conditions
@@ -71,4 +72,8 @@ def test_pairs_are_longer_where_their_blocks_scatter() -> None:
     assert plan.length([scattered(0.01)], 0.4, 0.15) == 0.2, "six of these tell it to a percent"
     assert plan.length([scattered(0.2)], 0.4, 0.15) == pytest.approx(3.6 / 5 - 0.15), "six fill the time"
     assert plan.length([scattered(0.2)] * 5, 3.9, 0.15) == 0.2, "no less than the least"
+    assert Plan(seconds=60.0, pair_s=0.2).length([scattered(0.2)], 0.4, 0.15) == 1.0, "then more pairs tell more"
+    assert with_budget(plan, 8, None).length([scattered(0.2)], 0.4, 0.15) == 0.2, (
+        "so many pairs were asked for, whatever they tell"
+    )
     assert plan.length([scattered(0.2)] * 6, 2.0, 0.15) == 0.2, "there are enough: more than these are short"

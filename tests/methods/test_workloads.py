@@ -21,7 +21,7 @@ def test_a_known_slowdown_is_so_many_passes_more(
             made.append(tuple(inputs.shape))
             return inputs
 
-    monkeypatch.setattr(workloads, "build_model", lambda *_: Model())
+    monkeypatch.setattr(workloads, "build_model", lambda *_, **__: Model())
     *arms, truth = known_slowdown(slowdown)
     assert truth == pytest.approx(second / first - 1)
     assert truth == pytest.approx(slowdown, abs=0.001)

@@ -21,6 +21,9 @@ SPOILS = ("swapping", "throttled")
 LEAST_PAIRS = 6
 """Fewer leave Student's t so wide that little is ever claimed."""
 
+_LONGEST = 5
+"""Times the least length of a pair's blocks: beyond it processes differ more than their blocks scatter."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -48,12 +51,13 @@ class Plan:
         Args:
             made_s: what the last pair took besides its blocks.
         """
-        if not pairs or len(pairs) >= LEAST_PAIRS:
+        if not pairs or len(pairs) >= LEAST_PAIRS or self.half_width == 0:  # 0: so many pairs were asked for
             return self.pair_s
         error = math.sqrt(sum(one.log_ratio()[1] ** 2 for one in pairs) / len(pairs) / LEAST_PAIRS)
         if float(stats.t.ppf(0.975, LEAST_PAIRS - 1)) * error <= self.half_width:
             return self.pair_s
-        return max(self.pair_s, (self.seconds - spent_s) / (LEAST_PAIRS - len(pairs)) - made_s)
+        fills = (self.seconds - spent_s) / (LEAST_PAIRS - len(pairs)) - made_s
+        return max(self.pair_s, min(fills, _LONGEST * self.pair_s))
 
     def suffices(self, comparison: Comparison, spent_s: float, pair_s: float) -> bool:
         """Whether to stop, another pair taking `pair_s` again."""
