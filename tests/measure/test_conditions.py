@@ -141,6 +141,16 @@ def test_work_that_fails_is_told_of_without_a_second_canary() -> None:
     assert watch.conditions.canary_after is None
 
 
+def test_what_other_processes_of_ours_spent_is_not_taken_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 500 busy ticks 100 are this process's, 390 those of ranks beside it."""
+    readings = iter([reading(NONE), reading(CpuTimes(1000, 500, 0), own=100)])
+    monkeypatch.setattr(conditions._Reading, "now", lambda gpu: next(readings))
+    with Watch(canaries=False) as watch:
+        watch.elsewhere_s = 390 / conditions.ticks_a_second()
+    assert watch.conditions is not None
+    assert watch.conditions.others_share == pytest.approx(0.01)
+
+
 def test_a_real_look() -> None:
     with Watch() as watch:
         sum(range(100_000))
