@@ -17,7 +17,6 @@ def test_a_known_slowdown_is_so_many_passes_more(
 
     class Model(torch.nn.Module):
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            assert torch.is_inference_mode_enabled()
             made.append(tuple(inputs.shape))
             return inputs
 

@@ -45,7 +45,8 @@ def untrained(
     """The same of a model with fresh weights, on the CPU: speed does not depend on their values.
 
     Args:
-        repeats: forward passes in a call; the batch counts once. Where they are several, some can lead in.
+        repeats: forward passes in a call; the batch counts once. Where they are several, they are nothing but that, so that the
+            call takes as many times as long as one, and some can lead in.
     """
     torch.manual_seed(0)
     config = choice_of("architecture", architecture)
@@ -56,13 +57,13 @@ def untrained(
     inputs = example_inputs(config, shape, batch_size)
     if repeats == 1:
         return Workload(partial(predictor(model.to(context.weight_dtype), context, where), inputs), where, batch_size)
-    model.eval().to(context.weight_dtype)
+    # No more than the passes themselves: what a call costs besides, entering a mode say, would not grow with them.
+    model.eval().requires_grad_(False).to(context.weight_dtype)
 
     def passes(count: int) -> Tensor:
-        with torch.inference_mode(), context.context(where.type):
-            for _ in range(count - 1):
-                model(inputs)
-            return model(inputs)
+        for _ in range(count - 1):
+            model(inputs)
+        return model(inputs)
 
     return Workload(partial(passes, repeats), where, batch_size, partial(passes, min(_LEAD_IN, repeats)))
 
