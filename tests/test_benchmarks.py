@@ -131,7 +131,6 @@ COMMANDS = {
     "training_step": ("--pairs=1", "--blocks=1", "--only=MLP nano, batch 32, one step"),
     "instrument": ("--repetitions=1", "--sizes=nano", "--pairs=2", "--blocks=2", "--arms=2"),
     "grid": ("--runs=2",),
-    "learning_rates": ("--architectures=mlp", "--sizes=nano", "--seeds=1"),
     "whole_run": ("--only=task=tabular", "--add", "budget.steps=20", "measure=none", "logger=none"),
 }
 
