@@ -39,9 +39,9 @@ class Arm:
         self.connection, theirs = context.Pipe()
         given = replace(spec, building=spec.building or tuple(affinity.cores() or ()) or None)
         self.process: BaseProcess = context.Process(target=serve, args=(theirs, given), daemon=False)
-        with theirs, contextlib.nullcontext() if fork_server.fits() else fork_server.interrupts_held():
+        with theirs:
             try:
-                self.process.start()
+                fork_server.start(self.process)
             except (EOFError, ConnectionError) as error:
                 raise ArmFailed("oom", "no process could be started, as a rule for want of memory") from error
 
