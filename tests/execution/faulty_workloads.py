@@ -22,13 +22,13 @@ def well_behaved(batch_size: int = 1) -> Workload:
     return Workload(lambda: values @ values.T, CPU, batch_size)
 
 
-def noted(file: str) -> Workload:
-    """Writes what is done into a file: `c` a call, `l` a lead-in."""
+def noted(file: str, call: str = "c", lead_in: str = "l") -> Workload:
+    """Writes what is done into a file: a word a call, and a lead-in."""
 
     def note(what: str) -> Callable[[], object]:
         return lambda: Path(file).open("a").write(what)
 
-    return Workload(note("c"), CPU, 1, note("l"))
+    return Workload(note(call), CPU, 1, note(lead_in))
 
 
 def fails_at_the_first_call() -> Workload:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from thrifty.execution import fork_server
-from thrifty.execution.arm_worker import ArmSpec
-from thrifty.execution.arms import Arm, ArmFailed
+from thrifty.execution.arm_worker import ArmSpec, Turns
+from thrifty.execution.arms import Arm, ArmFailed, link
 from thrifty.execution.cores import freest_cores
 from thrifty.instrument.pairs import PairFailed, Plan, measure
 
@@ -203,11 +203,47 @@ def test_a_pair_with_a_failing_arm_says_which_and_leaves_nothing_running() -> No
     assert caught.value.status == "killed"
 
 
+def test_arms_take_turns_strictly(tmp_path: Path) -> None:
+    """Either begins, both do as many blocks, and a series follows a series."""
+    file = tmp_path / "noted"
+    ends = link()
+    specs = [spec("noted", file=str(file), call=word, lead_in="") for word in "ab"]
+    with Arm(specs[0], other=ends[0]) as first, Arm(specs[1], other=ends[1]) as second:
+        for arm in (first, second):
+            arm.ready()
+        for leader, begins in ((0, "ab"), (1, "ba")):
+            file.write_text("")
+            for place, arm in enumerate((first, second)):
+                arm.begin(Turns(calls=1, leads=place == leader, least=4))
+            assert [len(arm.blocks()) for arm in (first, second)] == [4, 4]
+            assert file.read_text() == begins * 4
+
+
+@pytest.mark.parametrize("dies", [0, 1])
+def test_of_two_arms_that_take_turns_the_one_that_dies_is_told(dies: int) -> None:
+    ends, arms = link(), []
+    try:
+        for place in (0, 1):
+            arms.append(Arm(spec("well_behaved"), other=ends[place]))
+        for arm in arms:
+            arm.ready()
+        for place, arm in enumerate(arms):
+            arm.begin(Turns(calls=1, leads=place == 0, seconds=60))
+        time.sleep(0.1)
+        os.kill(arms[dies].process.pid or 0, signal.SIGKILL)
+        assert len(arms[1 - dies].blocks()) > 0, "what it did before"
+        with pytest.raises(ArmFailed, match="SIGKILL"):
+            arms[dies].blocks()
+    finally:
+        for arm in arms:
+            arm.end()
+
+
 def test_a_pair_is_measured_by_example() -> None:
     """Arms of different batch sizes: what is kept is seconds by example."""
     found = measure(spec("well_behaved", batch_size=1), spec("well_behaved", batch_size=64), QUICK)
     assert len(found.pairs) == 2
-    assert all(len(pair.first) == len(pair.second) == len(pair.second_led) == 3 for pair in found.pairs)
+    assert all(len(pair.first) == len(pair.second) == 3 for pair in found.pairs)
     assert found.comparison is not None
     assert found.comparison.ratio.value < 0.5, "64 examples at once cost less each than one alone"
 

@@ -1,4 +1,4 @@
-"""An arm's process: sets itself up, builds its workload, then does blocks of it at the parent's word, one at a time."""
+"""An arm's process: sets itself up, builds its workload, then does blocks of it at the parent's word, in turn with the other's."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,6 +25,8 @@ from thrifty.measure.cpu_times import involuntary_switches
 from thrifty.measure.own_clock import OwnClock, seconds_between
 from thrifty.measure.recompilation import graphs_compiled
 
+_YOURS, _OVER = b"1", b"0"
+"""What arms say to each other: it is your turn; there are no more."""
 _WARM_UP_SECONDS = 0.02
 """Least length of the warm-up after the first call; it also tells how long a call takes."""
 _WARM_UP_CALLS = 3
@@ -62,6 +65,24 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Turns:
+    """The parent's word: do blocks, each when the other arm has done its own.
+
+    The arms pass the turn to each other: over the parent it took as long as a block, and the closer blocks follow each other, the
+    less the machine has changed between them.
+    """
+
+    calls: int
+    """In a block."""
+    leads: bool = True
+    """Whether to begin, and to say when it is over; without another arm there is nothing else."""
+    least: int = 1
+    """Blocks of each arm."""
+    seconds: float = 0.0
+    """Go on for so long."""
+
+
+@dataclass(frozen=True)
 class Block:
     """A block of work, timed as a whole."""
 
@@ -89,8 +110,12 @@ class Failed:
     details: str = field(default="", repr=False)
 
 
-def serve(connection: Connection, spec: ArmSpec) -> None:
-    """Build and obey until the parent is gone or says 0."""
+def serve(connection: Connection, spec: ArmSpec, other: Connection | None = None) -> None:
+    """Build and obey until the parent is gone or says None.
+
+    Args:
+        other: to the arm that turns are taken with.
+    """
     end_with_parent()
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_DFL)
@@ -101,7 +126,7 @@ def serve(connection: Connection, spec: ArmSpec) -> None:
     _print_to(spec.log)
     faulthandler.enable()
     try:
-        _serve(connection, spec)
+        _serve(connection, spec, other)
     except (EOFError, ConnectionError):  # the parent is gone
         pass
     except BaseException as error:  # noqa: BLE001 - a library may raise SystemExit: it is told to the parent, and is our end
@@ -127,7 +152,7 @@ def _end_with_the_command_line() -> None:
     os._exit(1)
 
 
-def _serve(connection: Connection, spec: ArmSpec) -> None:
+def _serve(connection: Connection, spec: ArmSpec, other: Connection | None) -> None:
     import torch
 
     from thrifty.measure.device import synchronise
@@ -158,8 +183,43 @@ def _serve(connection: Connection, spec: ArmSpec) -> None:
     gc.freeze()  # what is alive now is not looked through again
     gc.disable()  # a collection in the middle of one arm's block would be a difference between the arms
     connection.send(Ready(built - begin, first, call_s, workload.examples, {**before, "threads": torch.get_num_threads()}))
-    while calls := connection.recv():
-        connection.send(_block(workload, calls, clock))
+    baton = _Baton(other)
+    while turns := connection.recv():
+        connection.send(_take(turns, partial(_block, workload, turns.calls, clock), baton))
+
+
+class _Baton:
+    """Whose turn it is, of two arms; without another it is always ours."""
+
+    def __init__(self, other: Connection | None) -> None:
+        self._other = other
+
+    def awaited(self) -> bool:
+        """Wait for our turn; False where there are no more, or the other arm is gone, which the parent hears from its own end."""
+        try:
+            return self._other is None or self._other.recv_bytes() == _YOURS
+        except (EOFError, OSError):
+            return False
+
+    def pass_on(self, word: bytes) -> None:
+        """Say that the turn is the other's, or that there are no more."""
+        if self._other is not None:
+            with contextlib.suppress(OSError):
+                self._other.send_bytes(word)
+
+
+def _take(turns: Turns, block: Callable[[], Block], baton: _Baton) -> list[Block]:
+    taken: list[Block] = []
+    over = time.perf_counter() + turns.seconds
+    ours = turns.leads or baton.awaited()
+    while ours:
+        taken.append(block())
+        baton.pass_on(_YOURS)
+        ours = baton.awaited()
+        if ours and turns.leads and len(taken) >= turns.least and time.perf_counter() >= over:
+            baton.pass_on(_OVER)
+            ours = False
+    return taken
 
 
 def _warm_up(call: Callable[[], object], wait: Callable[[], None]) -> float:

@@ -1,4 +1,4 @@
-"""The parent's side of arms: processes that live side by side, of which one works at a time at the parent's word."""
+"""The parent's side of arms: processes that live side by side, of which one works at a time, at the parent's word."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from thrifty.execution import affinity, fork_server
-from thrifty.execution.arm_worker import ArmSpec, Block, Failed, Ready, serve
+from thrifty.execution.arm_worker import ArmSpec, Block, Failed, Ready, Turns, serve
 from thrifty.execution.death import cause_of_death, kernel_kills
 
 LONGEST_SILENCE = 600.0
@@ -27,10 +27,21 @@ class ArmFailed(Exception):
         self.status, self.reason, self.details = status, reason, details
 
 
+def link(preload: str = fork_server.ARMS) -> tuple[Connection, Connection]:
+    """The ends of what two arms pass their turns over; each is closed here once its arm has it."""
+    return fork_server.context(preload).Pipe()
+
+
 class Arm:
     """One arm's process. Ended, with whatever it started, when the `with` block is left."""
 
-    def __init__(self, spec: ArmSpec, preload: str = fork_server.ARMS, patience: float = LONGEST_SILENCE) -> None:
+    def __init__(
+        self,
+        spec: ArmSpec,
+        preload: str = fork_server.ARMS,
+        patience: float = LONGEST_SILENCE,
+        other: Connection | None = None,
+    ) -> None:
         self.spec, self.patience = spec, patience
         self._kills_before = kernel_kills()
         fork_server.warm_up(preload)
@@ -38,8 +49,8 @@ class Arm:
         self.connection: Connection
         self.connection, theirs = context.Pipe()
         given = replace(spec, building=spec.building or tuple(affinity.cores() or ()) or None)
-        self.process: BaseProcess = context.Process(target=serve, args=(theirs, given), daemon=False)
-        with theirs:
+        self.process: BaseProcess = context.Process(target=serve, args=(theirs, given, other), daemon=False)
+        with theirs, other or contextlib.nullcontext():
             try:
                 fork_server.start(self.process)
             except (EOFError, ConnectionError) as error:
@@ -67,16 +78,26 @@ class Arm:
         Raises:
             ArmFailed: it could not.
         """
-        with contextlib.suppress(OSError):  # it is gone, as we hear next
-            self.connection.send(calls)
-        found = self._heard()
-        assert isinstance(found, Block)
+        self.begin(Turns(calls))
+        return self.blocks()[0]
+
+    def begin(self, turns: Turns) -> None:
+        """Let it take turns with the arm that it is linked to."""
+        self._say(turns)
+
+    def blocks(self, seconds: float = 0.0) -> list[Block]:
+        """Wait for the blocks of its turns, which take about `seconds`; fewer than there should be, where the other arm is gone.
+
+        Raises:
+            ArmFailed: it could not.
+        """
+        found = self._heard(seconds)
+        assert isinstance(found, list)
         return found
 
     def end(self) -> None:
         """End the process, and what it has started; waits until it is gone."""
-        with contextlib.suppress(OSError):
-            self.connection.send(0)
+        self._say(None)
         self.connection.close()
         self.process.join(timeout=2)
         if self.process.pid is not None and hasattr(os, "killpg"):
@@ -86,8 +107,12 @@ class Arm:
             self.process.kill()
         self.process.join()
 
-    def _heard(self) -> Any:
-        heard = wait([self.connection, self.process.sentinel], timeout=self.patience)
+    def _say(self, word: Turns | None) -> None:
+        with contextlib.suppress(OSError):  # it is gone, as we hear next
+            self.connection.send(word)
+
+    def _heard(self, seconds: float = 0.0) -> Any:
+        heard = wait([self.connection, self.process.sentinel], timeout=self.patience + seconds)
         if not heard:
             self.process.kill()
             raise ArmFailed("killed", f"it gave no sign of life for {self.patience:.0f} s and was ended")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from scipy import stats
 
 from thrifty.execution import fork_server
-from thrifty.execution.arm_worker import ArmSpec, Ready
-from thrifty.execution.arms import Arm, ArmFailed
+from thrifty.execution.arm_worker import ArmSpec, Ready, Turns
+from thrifty.execution.arms import Arm, ArmFailed, link
 from thrifty.measure.comparison import Comparison, Pair, compare
 from thrifty.measure.conditions import Conditions, Watch
 
@@ -21,8 +21,8 @@ SPOILS = ("swapping", "throttled")
 LEAST_PAIRS = 6
 """Fewer leave Student's t so wide that little is ever claimed."""
 
-_LONGEST = 5
-"""Times the least length of a pair's blocks: beyond it processes differ more than their blocks scatter."""
+_LONGEST = 2
+"""Times the least length of a pair's blocks: beyond it more pairs tell more, as processes differ too."""
 
 
 @dataclass(frozen=True)
@@ -153,15 +153,15 @@ def judged(pairs: Sequence[Pair], noise_floor: float, conditions: Conditions | N
 def _pair(
     first: ArmSpec, second: ArmSpec, plan: Plan, length: float, order: random.Random, found: Measured, preload: str
 ) -> Pair:
-    """One pair of fresh processes, built in random order, then taking turns strictly, the one that begins drawn.
+    """One pair of fresh processes, built in random order, then taking turns strictly, the one that leads drawn.
 
     Strictly, because a block that follows one of its own arm finds its data in the caches and the others do not: with the order
     drawn for each turn, that alone made an arm half a percent faster than itself.
     """
-    specs, arms, place = (first, second), {}, 0
+    specs, arms, place, ends = (first, second), {}, 0, link(preload)
     try:
         for place in order.sample((0, 1), 2):
-            arms[place] = Arm(specs[place], preload)
+            arms[place] = Arm(specs[place], preload, other=ends[place])
         ready = []
         for place in (0, 1):
             ready.append(arms[place].ready())
@@ -170,17 +170,16 @@ def _pair(
         calls = [max(1, round(plan.block_s / (longest * one.examples))) for one in ready]
         found.ready, found.calls = (ready[0], ready[1]), (calls[0], calls[1])
         taken: tuple[list[float], list[float]] = ([], [])
-        turn = order.sample((0, 1), 2)
-        second_led: list[bool] = []
-        end = time.perf_counter() + length
-        while len(taken[0]) < plan.blocks or time.perf_counter() < end:
-            second_led.append(turn[0] == 1)
-            for place in turn:
-                block = arms[place].work(calls[place])
+        leader = order.choice((0, 1))
+        for place in (0, 1):
+            arms[place].begin(Turns(calls[place], place == leader, plan.blocks, length))
+        taken: tuple[list[float], list[float]] = ([], [])
+        for place in (0, 1):
+            for block in arms[place].blocks(length):
                 taken[place].append(block.seconds / (block.calls * ready[place].examples))
                 found.switches += block.switches
                 found.recompiled = found.recompiled or block.compiled > 0
-        return Pair(*taken, second_led)
+        return Pair(*taken, leader == 1)
     except ArmFailed as error:
         raise PairFailed(place, error.status, error.reason) from error
     finally:

@@ -9,7 +9,6 @@ scatters less than their median. A pair whose blocks scattered much, as the mach
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,28 +31,21 @@ class Pair:
 
     first: list[float]
     second: list[float]
-    second_led: list[bool]
-    """In which turns the second arm's block came before the first's."""
+    second_led: bool = False
+    """Whether the second arm's block came first in every turn."""
 
     def log_ratio(self) -> tuple[float, float]:
         """The pair's value: log of the second arm's time over the first's, robust against blocks that were disturbed; and its
         standard error, by the scatter of its blocks.
 
-        Wherever the arms change, in the order of time, two neighbouring blocks give a log ratio; changes to the second arm and
-        back follow each other, so that a steady drift of the machine cancels.
+        In the order of time, two neighbouring blocks give a log ratio; changes to the second arm and back follow each other, so
+        that a steady drift of the machine cancels.
         """
-        turns = zip(np.log(self.first), np.log(self.second), self.second_led, strict=True)
-        ordered = [
-            block
-            for first, second, led in turns
-            for block in (((second, True), (first, False)) if led else ((first, False), (second, True)))
-        ]
-        ratios = [
-            (after - before) if is_second else (before - after)
-            for (before, was_second), (after, is_second) in itertools.pairwise(ordered)
-            if was_second != is_second
-        ]
-        return trimmed_mean(np.array(ratios), 0.25)
+        turns = (self.second, self.first) if self.second_led else (self.first, self.second)
+        steps = np.diff(np.log(np.stack(turns, axis=1).ravel()))
+        ratios = steps * np.where(np.arange(len(steps)) % 2, -1, 1) * (-1 if self.second_led else 1)
+        # A block is in both of its neighbours' ratios: only every second is independent of the one before.
+        return trimmed_mean(ratios, 0.25)[0], trimmed_mean(ratios[::2], 0.25)[1]
 
 
 @dataclass(frozen=True)
