@@ -72,7 +72,7 @@ def test_pairs_are_longer_where_their_blocks_scatter() -> None:
     assert plan.length([scattered(0.01)], 0.4, 0.15) == 0.2, "six of these tell it to a percent"
     assert plan.length([scattered(0.2)], 0.4, 0.15) == 0.4, "twice as long at most"
     assert plan.length([scattered(0.2)] * 5, 3.9, 0.15) == 0.2, "no less than the least"
-    assert Plan(seconds=60.0, pair_s=0.2).length([scattered(0.2)], 0.4, 0.15) == 1.0, "then more pairs tell more"
+    assert Plan(seconds=60.0, pair_s=0.2).length([scattered(0.2)], 0.4, 0.15) == 0.4, "then more pairs tell more"
     assert with_budget(plan, 8, None).length([scattered(0.2)], 0.4, 0.15) == 0.2, (
         "so many pairs were asked for, whatever they tell"
     )
