@@ -91,8 +91,9 @@ def test_two_devices_train_as_one_does(cli: Cli) -> None:
 
 
 @TWO_CORES
-def test_a_run_of_two_devices_that_was_stopped_goes_on_to_the_same_bits(cli: Cli) -> None:
-    long = ("budget.steps=600", "train.steps_per_call=10", "regularizer.dropout=0.1")
+@pytest.mark.parametrize("shard", ["true", "false"])
+def test_a_run_of_two_devices_that_was_stopped_goes_on_to_the_same_bits(cli: Cli, shard: str) -> None:
+    long = ("budget.steps=600", "train.steps_per_call=10", "regularizer.dropout=0.1", f"train.shard={shard}")
     cli("run", *SMALL, *long)
     process = cli.popen("run", *SMALL, *long, "name=stopped")
     run = _training(cli, process, 1)
@@ -120,6 +121,38 @@ def test_a_rank_that_is_killed_ends_the_run_with_a_record(cli: Cli) -> None:
     assert record["reason"] == "rank 1 of 2 died of SIGKILL"
     assert "rank 1 of 2 died of SIGKILL" in err
     assert not _workers(process.pid)
+
+
+@TWO_CORES
+def test_devices_that_keep_a_part_each_train_as_one_does(cli: Cli) -> None:
+    small = ("task=text", "batch_size=4", "architecture.context=16", "architecture.depth=2", "budget.steps=8", *QUIET)
+    cli("run", *small, "devices=2", "train.shard=true", "train.patience=3", "train.clip=1")
+    cli("run", *small, "train.patience=3", "train.clip=1")
+    first, second = cli.runs()
+    for ours, theirs in zip(history(first), history(second), strict=True):
+        assert float(ours["train/loss"]) == pytest.approx(float(theirs["train/loss"]), rel=1e-4)
+        assert float(ours["validation/loss"] or 0) == pytest.approx(float(theirs["validation/loss"] or 0), rel=1e-4)
+    records = [json.loads((run / "result.json").read_text()) for run in (first, second)]
+    sizes = [one["metrics"]["size/parameters"]["value"] for one in records]
+    assert sizes[0] == sizes[1], "what is kept is the whole model"
+
+
+@TWO_CORES
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("devices=1",), "train.shard=true: shares a training's memory out among devices, and there is one; give devices=N"),
+        (("optimizer=muon",), "train.shard=true: optimizer=muon is not for weights of which a device has a part; use"),
+        (("regularizer.l2=0.1",), "train.shard=true: regularizer.l2 is not for weights of"),
+        (("train.average=0.9",), "train.shard=true: train.average is not for weights of"),
+    ],
+)
+def test_what_needs_whole_weights_is_refused_where_devices_keep_parts(
+    cli: Cli, overrides: tuple[str, ...], message: str
+) -> None:
+    told = cli.refused("run", *SMALL, "train.shard=true", *overrides, code=2)
+    assert told.startswith(message)
+    assert not cli.runs()
 
 
 def test_more_devices_than_there_are_are_refused(cli: Cli) -> None:

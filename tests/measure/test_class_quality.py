@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ import torch
 from torchmetrics.functional import classification as torchmetrics
 
 from thrifty.measure.class_quality import (
+    METRICS,
     MOST_RANKED_CLASSES,
     MOST_STEPS,
     ClassQuality,
     class_draws,
     class_intervals,
     enough_resamples,
+    untold,
 )
 
 
@@ -81,6 +84,35 @@ def test_calibration_error_by_hand() -> None:
     first = np.array([0.90, 0.92, 0.70, 1.0], dtype=np.float32)
     found = ClassQuality(np.stack([first, 1 - first], axis=1), np.array([0, 1, 0, 1])).point()
     assert found["calibration_error"] == pytest.approx((2 * abs(0.91 - 0.5) + abs(0.70 - 1) + abs(1 - 0)) / 4)
+
+
+def of_one_class() -> tuple[np.ndarray, np.ndarray]:
+    return answered([0.5, 0.5], [0.4, 0.6]), np.array([1, 1])
+
+
+def with_nothing_known() -> tuple[np.ndarray, np.ndarray]:
+    return answered([np.nan, np.nan], [0.4, 0.6]), np.array([0, 1])
+
+
+def of_many_classes() -> tuple[np.ndarray, np.ndarray]:
+    classes = MOST_RANKED_CLASSES + 1
+    return np.full((4, classes), 1 / classes, dtype=np.float32), np.array([0, 1, 2, 2])
+
+
+@pytest.mark.parametrize(
+    ("case", "missing", "why"),
+    [
+        (of_one_class, {"auroc"}, "all of one class"),
+        (with_nothing_known, set(METRICS), "not a number"),
+        (of_many_classes, {"auroc"}, "101 classes"),
+    ],
+)
+def test_what_is_left_out_has_its_reason(
+    case: Callable[[], tuple[np.ndarray, np.ndarray]], missing: set[str], why: str
+) -> None:
+    told, reasons = class_intervals(*case(), resamples=0), untold(*case())
+    assert set(reasons) == missing == set(METRICS) - set(told)
+    assert all(why in one for one in reasons.values())
 
 
 # -- against torchmetrics, and under weights -----------------------------------------------------------------------------

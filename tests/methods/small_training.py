@@ -113,7 +113,7 @@ def mlp(*widths: int, inputs: int = 3, dropout: float = 0.0) -> nn.Module:
     return load("architecture", "mlp")(architecture, {"inputs": inputs, "outputs": 1}, dropout)
 
 
-def nothing_found() -> dict[str, Interval]:
+def nothing_found(model: nn.Module) -> dict[str, Interval]:
     """A validation that is not looked at."""
     return {"accuracy": Interval(0.5), "bits_per_byte": Interval(1.0), "loss": Interval(1.0)}
 
@@ -131,7 +131,7 @@ class Training:
     most_at_once: int | None = None
     validation_steps: set[int] = field(default_factory=set)
     history_steps: set[int] = field(default_factory=set)
-    validate: Callable[[], dict[str, Interval]] = nothing_found
+    validate: Callable[[nn.Module], dict[str, Interval]] = nothing_found
     seconds: float | None = None
     target: float | None = None
     patience: int = 0
@@ -141,6 +141,7 @@ class Training:
 
     def __post_init__(self) -> None:
         chosen = config(*self.overrides)
+        wrapped = self.ranks.wrap(self.model)
         optimizer = load("optimizer", chosen.optimizer.name)(chosen.optimizer, self.model)
         factor = load("schedule", chosen.schedule.name)(chosen.schedule, self.steps)
         precision = load("precision", chosen.precision.name)(chosen.precision)
@@ -155,6 +156,7 @@ class Training:
             chosen.regularizer,
             chosen.train.clip,
             ranks=self.ranks,
+            wrapped=wrapped,
         )
         if self.most_at_once is not None:
             self.module.most_at_once = self.most_at_once

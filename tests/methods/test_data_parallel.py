@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from one_of_two_ranks import BATCH, STEPS, TRAININGS
+from one_of_two_ranks import BATCH, SHARDED, STEPS, TRAININGS
 
 from thrifty.methods.data_parallel import Alone, another_rank_ended
 from thrifty.methods.sampler import BatchSampler
@@ -43,6 +43,16 @@ def test_two_ranks_train_as_one_process_does_on_the_same_batches(name: str, resu
         assert weights.dtype is torch.float64
         torch.testing.assert_close(first["weights"][key], weights, rtol=1e-6, atol=1e-6)
         assert torch.equal(first["weights"][key], second["weights"][key]), "no rank drifts away from another"
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_two_ranks_that_keep_a_part_each_train_as_one_process_does(name: str, results: tuple[dict[str, Any], ...]) -> None:
+    alone, first, second = (one[name] for one in results)
+    torch.testing.assert_close(first["losses"], alone["losses"], rtol=0, atol=1e-6)
+    for key, weights in alone["weights"].items():
+        torch.testing.assert_close(first["weights"][key], weights, rtol=1e-6, atol=1e-6)
+    assert first["held"] + second["held"] == alone["held"]
+    assert 0.3 < first["held"] / alone["held"] < 0.7, "a half each, but for what does not divide"
 
 
 def test_only_the_first_validates_and_all_know_every_random_state(results: tuple[dict[str, Any], ...]) -> None:

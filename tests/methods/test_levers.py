@@ -88,7 +88,7 @@ def test_training_validates_and_keeps_the_average() -> None:
     training = Training(model, data, SGD, steps=3, validation_steps={3})
     training.module.average = WeightAverage(model, 0.9)
     before = training.monitor.validate
-    training.monitor.validate = lambda: seen.append(training.weights) or before()
+    training.monitor.validate = lambda model: seen.append(training.weights) or before(model)
     training.run()
     plain = Training(mlp(4), data, SGD, steps=3).run().weights
     assert same_bits(seen[-1], training.weights), "what is kept is what was validated"

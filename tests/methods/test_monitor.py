@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from small_training import Clock, Points, Training, mlp, same_bits
-from torch import Tensor
+from torch import Tensor, nn
 
 from thrifty.errors import Diverged
 from thrifty.events import HistoryRow, Progress
@@ -50,7 +50,7 @@ class Script:
         self.seen: list[dict[str, Tensor]] = []
         self.training: Training
 
-    def __call__(self) -> dict[str, Interval]:
+    def __call__(self, model: nn.Module) -> dict[str, Interval]:
         self.clock.now += 100
         value = self.values[len(self.seen)]
         self.seen.append(self.training.weights)

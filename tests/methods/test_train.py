@@ -242,7 +242,7 @@ def test_the_gap_of_a_target_of_several_classes_and_of_a_number(run: Callable[..
 def test_many_probabilities_are_left_out_of_the_samples_and_that_is_said(
     run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("thrifty.methods.train._MOST_KEPT", 227)
+    monkeypatch.setattr("thrifty.methods.findings._MOST_KEPT", 227)
     one = run(*SMALL)
     kept = json.loads((one.path / "samples.json").read_text())["quality/test"]
     assert {name: len(scores) for name, scores in kept.items()} == {"loss": 114, "correct": 114, "truth": 114}
@@ -489,10 +489,10 @@ def test_a_run_that_diverges_keeps_its_figures_up_to_there(store: Path) -> None:
     one = Run(store, (*SMALL, "optimizer=sgd", "optimizer.lr=1e20", "budget.steps=30", "schedule=constant"))
     with pytest.raises(Diverged, match=r"^the loss became (nan|inf) at step [2-9]; lower optimizer.lr=1e\+20"):
         one()
-    found = values({"metrics": one.method.record["metrics"]})
+    found = values({"metrics": one.method.findings.metrics})
     assert found["train/steps"] >= 2
     assert found["train/first_step_s"] > 0
-    assert not any(name.startswith("quality/") for name in one.method.record["metrics"])
+    assert not any(name.startswith("quality/") for name in one.method.findings.metrics)
     assert one.history
     assert all(math.isfinite(float(row["train/loss"])) for row in one.history)
     assert not (one.path / "model.safetensors").exists()
@@ -508,7 +508,7 @@ def test_a_disk_that_fills_up_is_told_in_one_line(store: Path, monkeypatch: pyte
     def full_disk(path: Path, content: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("thrifty.methods.train.write_atomically", full_disk)
+    monkeypatch.setattr("thrifty.methods.findings.write_atomically", full_disk)
     with pytest.raises(
         BadData, match=r"samples.json: cannot be written \(No space left on device\); free some space"
     ) as caught:

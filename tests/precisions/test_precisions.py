@@ -14,6 +14,13 @@ from thrifty.config.choices.precisions import WeightType
 from thrifty.config.registry import CHOICES, load
 from thrifty.precisions.base import Precision
 
+PRODUCTS = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp8": torch.float8_e4m3fn,
+}
 NAMES = sorted(CHOICES["precision"])
 
 
@@ -31,9 +38,8 @@ def _gpt() -> nn.Module:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_bears_its_name_and_its_dtypes(name: str) -> None:
     precision = _precision(name)
-    expected = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
     assert precision.name == name
-    assert precision.matmul_dtype is expected
+    assert precision.matmul_dtype is PRODUCTS[name]
     assert precision.weight_dtype is torch.float32
 
 
@@ -46,7 +52,7 @@ def test_its_context_is_the_same_kind_every_time_and_leaves_nothing_behind(name:
     for context in (first, second):
         with context:
             product = torch.ones(2, 2) @ torch.ones(2, 2)
-        assert product.dtype is precision.matmul_dtype
+        assert product.dtype is (torch.bfloat16 if name == "fp8" else PRODUCTS[name])
     assert not torch.is_autocast_enabled("cpu")
     assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is torch.float32
 

@@ -87,6 +87,7 @@ CHOICES: dict[str, dict[str, Choice]] = {
         "tf32": Choice(Precision, "thrifty.precisions.tf32:build"),
         "bf16": Choice(Bf16, "thrifty.precisions.bf16:build"),
         "fp16": Choice(Precision, "thrifty.precisions.fp16:build"),
+        "fp8": Choice(Precision, "thrifty.precisions.fp8:build"),
     },
     "budget": {"quick": Choice(Budget), "full": Choice(Budget)},
     "measure": {"quick": Choice(Measure), "full": Choice(Measure), "none": Choice(Measure)},

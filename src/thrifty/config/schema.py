@@ -73,6 +73,9 @@ class Training:
         at_least=0,
     )
     compile: bool = key("train through torch.compile; the first step pays for compiling")
+    shard: bool = key(
+        "each device keeps a part of the weights, their gradients and the optimizer's state (FSDP): saves memory, costs traffic"
+    )
 
 
 @dataclass(kw_only=True)

@@ -28,7 +28,9 @@ LONGEST_S = 30.0
 """Ceilings that would begin later than this after the first are left out."""
 _ARRAY_MIB = (64, 512)
 """Least and most of an array whose copying shows the memory's bandwidth."""
-_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "fp8": "float8_e4m3fn", "int8": "int8"}
+_ON_GPUS = {"fp8"}
+"""What other devices have no arithmetic for, and would be emulated."""
 TOO_LATE = "the time for ceilings was used up before"
 FAILURES = (RuntimeError, OSError, MemoryError, ValueError, TypeError, AttributeError)
 """What torch raises where a device or a build cannot do an operation."""
@@ -168,6 +170,8 @@ def _products(device: torch.device, seconds: float, end: float) -> Iterator[Ceil
 
     fp32: float | None = None
     for name, attribute in _DTYPES.items():
+        if name in _ON_GPUS and device.type != "cuda":
+            continue
         dtype = getattr(torch, attribute)
         found = attempt(lambda dtype=dtype: matmul_ceiling(device, dtype, seconds), end)
         label, unit = f"matrix product {name}", "GOP/s" if name == "int8" else "GFLOP/s"

@@ -92,7 +92,7 @@ class LeanPairs:
         for name, found in self._measured.items():
             first, second = (LEAN[name](one) for one in values if one is not None)
             if first and second and math.isfinite(first) and math.isfinite(second):
-                found.pairs.append(Pair([first], [second], [turn[0] == 1]))
+                found.pairs.append(Pair([first], [second], turn[0] == 1))
             self.tell(name, found)
 
     def _suffices(self, found: Measured, spent_s: float, pair_s: float) -> bool:

@@ -68,7 +68,11 @@ def triad_bytes_per_s(device: torch.device, array_mib: float, seconds: float = 1
 
 
 def _product(device: torch.device, dtype: torch.dtype, size: int) -> Callable[[], object]:
-    """A call that multiplies two square matrices; 8-bit integers give 32-bit sums."""
+    """A call that multiplies two square matrices; 8-bit integers give 32-bit sums, 8-bit floats bfloat16."""
+    if dtype is torch.float8_e4m3fn:
+        left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        one = torch.ones((), device=device)
+        return lambda: torch._scaled_mm(left, right.t(), one, one, out_dtype=torch.bfloat16, use_fast_accum=True)  # pyright: ignore[reportPrivateImportUsage]
     if dtype is torch.int8:
         left, right = (torch.randint(-127, 128, (size, size), dtype=dtype, device=device) for _ in range(2))
         return lambda: torch._int_mm(left, right)  # pyright: ignore[reportPrivateImportUsage] - torch has no other door

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from thrifty.measure.statistics import Interval
 
+METRICS = ("f1_macro", "worst_class_accuracy", "auroc", "calibration_error")
 BINS = 15
 MOST_RANKED_CLASSES = 100
 """Of more classes there is no auroc: each costs a sort of the examples, and thousands would take longer than training."""
@@ -155,6 +156,18 @@ def class_intervals(
     if found["calibration_error"].low and points["calibration_error"] <= quality.error_if_calibrated(resamples, seed):
         found["calibration_error"] = replace(found["calibration_error"], low=0.0)
     return found
+
+
+def untold(probability: np.ndarray, truth: np.ndarray) -> dict[str, str]:
+    """Of those that `class_intervals` leaves out, why."""
+    if not np.isfinite(probability).all():
+        return dict.fromkeys(METRICS, "a probability is infinite or not a number")
+    classes = probability.shape[1]
+    if len(np.unique(truth)) < 2:
+        return {"auroc": f"the {len(truth)} examples are all of one class, and it compares classes"}
+    if classes > MOST_RANKED_CLASSES:
+        return {"auroc": f"of {classes} classes it would take longer than training; it is made of up to {MOST_RANKED_CLASSES}"}
+    return {}
 
 
 def enough_resamples(n: int, classes: int) -> int:

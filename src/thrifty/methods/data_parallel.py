@@ -1,15 +1,18 @@
 """Data parallelism: each rank computes its share of every batch, and all step with the mean of their gradients.
 
-Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", VLDB 2020.
+Sources: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", VLDB 2020; for ranks that keep a part
+each: Zhao et al., "PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel", VLDB 2023.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -32,6 +35,21 @@ class Alone:
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model whose backward pass averages the gradients."""
         return model
+
+    def whole(self, model: nn.Module) -> nn.Module:
+        """The model with all of its weights as they are now, on the first rank; what it is on the others is not said."""
+        return model
+
+    def state(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What a checkpoint holds of both, on the first rank."""
+        return dict(model.state_dict()), optimizer.state_dict()
+
+    def restore(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, of_model: dict[str, Any], of_optimizer: dict[str, Any]
+    ) -> None:
+        """Go on from what `state` gave the first rank."""
+        model.load_state_dict(of_model)
+        optimizer.load_state_dict(of_optimizer)
 
     def apart(self, wrapped: nn.Module) -> AbstractContextManager[object]:
         """Within it a forward and a backward pass add to this rank's gradients only: a later pass averages the sum."""
@@ -86,12 +104,76 @@ class Together(Alone):
         return found
 
 
+class Sharded(Together):
+    """One of several ranks, which keep a part each of the weights, their gradients and what the optimizer remembers.
+
+    A block's weights are gathered for its forward and its backward pass. The first rank has them all once more, to validate with.
+    """
+
+    _whole: nn.Module | None = None
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The same model: its parameters are this rank's parts from now on."""
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        if self.number == 0:
+            self._whole = copy.deepcopy(model)
+        mesh = init_device_mesh(self.device.type, (self.of,))
+        for block in getattr(model, "blocks", ()):
+            fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        return model
+
+    def whole(self, model: nn.Module) -> nn.Module:
+        """A model beside the one that trains; the same one each time."""
+        from torch.distributed.checkpoint.state_dict import get_model_state_dict
+
+        weights = get_model_state_dict(model, options=_gathered())
+        if self._whole is None:
+            return model
+        self._whole.load_state_dict(weights)
+        return self._whole
+
+    def state(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, Any]]:
+        """By the names of the weights, gathered in the processor's memory."""
+        from torch.distributed.checkpoint.state_dict import get_state_dict
+
+        of_model, of_optimizer = get_state_dict(model, optimizer, options=_gathered())
+        return dict(of_model), dict(of_optimizer)
+
+    def restore(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, of_model: dict[str, Any], of_optimizer: dict[str, Any]
+    ) -> None:
+        """Each takes its part of what all have read."""
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
+
+        options = StateDictOptions(full_state_dict=True)
+        set_state_dict(model, optimizer, model_state_dict=of_model, optim_state_dict=of_optimizer, options=options)
+
+    @contextmanager
+    def apart(self, wrapped: nn.Module) -> Iterator[None]:
+        """Within it gradients of whole weights are summed, and not shared out."""
+        wrapped.set_requires_gradient_sync(False)  # pyright: ignore[reportCallIssue] - what fully_shard has made of it
+        try:
+            yield
+        finally:
+            wrapped.set_requires_gradient_sync(True)  # pyright: ignore[reportCallIssue]
+
+
+def _gathered() -> Any:
+    from torch.distributed.checkpoint.state_dict import StateDictOptions
+
+    return StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
 @contextmanager
-def joined(rank: Rank, device: torch.device, threads: int | None) -> Iterator[Alone]:
+def joined(rank: Rank, device: torch.device, threads: int | None, shard: bool = False) -> Iterator[Alone]:
     """The ranks of a training, joined while it lasts; the cores of a machine are shared among its ranks.
 
     Args:
         device: this rank's own.
+        shard: whether each keeps a part of the weights only.
         threads: of an operation on the CPU; None is this rank's part of those in force.
     """
     if rank.of == 1:
@@ -101,7 +183,7 @@ def joined(rank: Rank, device: torch.device, threads: int | None) -> Iterator[Al
     torch.set_num_threads(threads or max(1, before // rank.on_machine))
     _meet(rank, device)
     try:
-        yield Together(rank, device)
+        yield (Sharded if shard else Together)(rank, device)
     finally:
         dist.destroy_process_group()
         torch.set_num_threads(before)

@@ -91,7 +91,7 @@ def load_trained(directory: Path, device: torch.device, expected_hash: str | Non
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         why = (str(error).splitlines() or ["empty"])[0]
         raise BadData(f"{directory / safetensors.MANIFEST}: is not a manifest of ours, or was altered ({why})") from error
-    return TrainedModel(module, manifest, precision)
+    return TrainedModel(precision.prepared(module, device.type), manifest, precision)
 
 
 def architecture_of(manifest: dict[str, Any]) -> Architecture:

@@ -40,6 +40,7 @@ class TrainingModule(pl.LightningModule):
         clip: float = 0.0,
         average: WeightAverage | None = None,
         ranks: Alone | None = None,
+        wrapped: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -47,7 +48,7 @@ class TrainingModule(pl.LightningModule):
         self.data, self.optimizer, self.precision, self.regularizer = data, optimizer, precision, regularizer
         self.peak_lr, self.lr_factor, self.clip, self.average = peak_lr, lr_factor, clip, average
         self._ranks = ranks or Alone()
-        self._wrapped = [self._ranks.wrap(model)]  # in a list: its parameters are the model's, and are not to be found twice
+        self._wrapped = [wrapped or model]  # in a list: its parameters are the model's, and are not to be found twice
         self.forward_pass: Callable[[Tensor], Tensor] = self.wrapped.__call__
         """The model, or what computes the same faster."""
         self.most_at_once = data.most_at_once
@@ -143,12 +144,17 @@ class TrainingModule(pl.LightningModule):
                 penalty = penalty + self.regularizer.l2 * weight.float().square().sum()
         return penalty
 
+    def whole(self) -> nn.Module:
+        """The model with all of its weights, on the first rank; every rank asks."""
+        return self._ranks.whole(self.model)
+
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, but for the random numbers: the same on every rank."""
+        """All that the next step depends on, but for the random numbers, on the first rank; every rank asks."""
+        of_model, of_optimizer = self._ranks.state(self.model, self.optimizer)
         return {
             "steps_made": self.steps_made,
-            "model": dict(self.model.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
+            "model": of_model,
+            "optimizer": of_optimizer,
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "average": None if self.average is None else self.average.state(),
         }
@@ -164,8 +170,7 @@ class TrainingModule(pl.LightningModule):
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self.steps_made = state["steps_made"]
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self._ranks.restore(self.model, self.optimizer, state["model"], state["optimizer"])
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:

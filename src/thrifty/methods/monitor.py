@@ -12,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from torch import Tensor
+from torch import Tensor, nn
 
 from thrifty.errors import Diverged
 from thrifty.events import Event, HistoryRow, Progress
@@ -81,7 +81,7 @@ class TrainingMonitor(pl.Callback):
         self,
         calls: Calls,
         limits: Limits,
-        validate: Callable[[], dict[str, Interval]] | None,
+        validate: Callable[[nn.Module], dict[str, Interval]] | None,
         validation_steps: set[int],
         history_steps: set[int],
         deciding: str,
@@ -95,6 +95,8 @@ class TrainingMonitor(pl.Callback):
         self.validation_steps, self.history_steps = validation_steps, history_steps
         self.deciding = f"validation/{deciding}"
         self.trace = Trace()
+        self.model: nn.Module
+        """At the end of training, on the first rank: with the weights that are kept."""
         self._told = 0.0
         self._begin = 0.0
         self._spent = 0.0
@@ -140,12 +142,13 @@ class TrainingMonitor(pl.Callback):
         """A last validation where the last step had none, and the mean of the weights where one is made, and back to the best where stopping early is on."""
         assert isinstance(pl_module, TrainingModule)
         step = pl_module.steps_made
-        if self.validate is not None and self.trace.stopped is None and self._validated_at != step:
+        if self.trace.stopped is None and self._validated_at != step:
             self._write_history(pl_module, step, self._spent, validating=True)
         if pl_module.average is not None:
             pl_module.average.keep()
+        self.model = pl_module.whole()
         if self._best_state:
-            pl_module.model.load_state_dict(self._best_state)
+            self.model.load_state_dict(self._best_state)
             self.trace.validation = self._best_validation
 
     def _follow(self, module: TrainingModule, before: int, losses: list[float], step_seconds: float) -> None:
@@ -175,15 +178,11 @@ class TrainingMonitor(pl.Callback):
         if self._losses:
             values = {"train/loss": math.fsum(self._losses) / len(self._losses), **values}
             self._losses.clear()
-        if self.validate is not None and (validating or step in self.validation_steps):
+        if validating or step in self.validation_steps:
             begin = time.perf_counter()
             self._validated_at = step
             with module.averaged():
-                validation = self.validate()
-                _hold(module, "the validation loss", validation["loss"].value, step)
-                self.trace.validation = validation
-                values |= {f"validation/{name}": one.value for name, one in self.trace.validation.items()}
-                self._weigh(module, values[self.deciding])
+                values |= self._validate(module, module.whole(), step)
             self._apart_seconds += time.perf_counter() - begin
         if self.trace.history and self.trace.history[-1]["step"] == step:
             self.trace.history[-1] |= values
@@ -191,7 +190,17 @@ class TrainingMonitor(pl.Callback):
             self.trace.history.append({"step": step, "seconds": spent, **values})
         self.emit(HistoryRow(step, spent, values))
 
-    def _weigh(self, module: TrainingModule, value: float) -> None:
+    def _validate(self, module: TrainingModule, model: nn.Module, step: int) -> dict[str, float]:
+        if self.validate is None:
+            return {}
+        validation = self.validate(model)
+        _hold(module, "the validation loss", validation["loss"].value, step)
+        self.trace.validation = validation
+        values = {f"validation/{name}": one.value for name, one in validation.items()}
+        self._weigh(model, values[self.deciding])
+        return values
+
+    def _weigh(self, model: nn.Module, value: float) -> None:
         """Hold a validation to the target and to the best before it."""
         target, better = self.limits.target, self._best is None or improves(self.deciding, value, self._best)
         if (
@@ -203,7 +212,7 @@ class TrainingMonitor(pl.Callback):
         if better:
             self._best, self._without_better = value, 0
             if self.limits.patience:
-                self._best_state = {name: one.detach().clone() for name, one in module.model.state_dict().items()}
+                self._best_state = {name: one.detach().clone() for name, one in model.state_dict().items()}
                 self._best_validation = self.trace.validation
         else:
             self._without_better += 1
@@ -224,12 +233,11 @@ class TrainingMonitor(pl.Callback):
             self._keep(module, step, module.random_states())
 
     def _keep(self, module: TrainingModule, step: int, random: list[dict[str, Tensor]]) -> None:
-        kept = self.checkpoints
+        begin, kept, state = time.perf_counter(), self.checkpoints, module.state()
         if kept is None:
             return
-        begin = time.perf_counter()
         try:
-            kept.save(step, {"module": module.state(), "random": random, "monitor": self._state()})
+            kept.save(step, {"module": state, "random": random, "monitor": self._state()})
         except OSError as error:
             if "no_checkpoint" not in self.trace.flags:
                 self.trace.flags.append("no_checkpoint")

@@ -15,6 +15,9 @@ from thrifty.methods.model import build_model
 from thrifty.methods.recomputation import recompute_blocks
 from thrifty.tasks.base import Data
 
+_SHARED_OUT = ("adam", "adamw")
+"""Optimizers whose state is worth sharing out, and whose fused steps torch makes on parts of weights."""
+
 
 def batch_size_for(config: Config, data: Data, given: Collection[str], found: BatchSize | None = None) -> int:
     """Examples in an optimiser step: a default larger than the training split gives way to it, one that was asked for does not.
@@ -76,6 +79,8 @@ def check_levers(config: Config, data: Data, batch_size: int, device: torch.devi
         raise BadConfiguration(
             f"train.accumulate={training.accumulate}: a {of} cannot be computed in so many parts; give at most that"
         )
+    if training.shard:
+        _check_sharding(config)
     if training.recompute:
         with shapes_only():
             blocks = recompute_blocks(build_model(config.architecture, data.shape, 0.0))
@@ -89,3 +94,19 @@ def check_levers(config: Config, data: Data, batch_size: int, device: torch.devi
         if why is not None:
             ours = why.replace("engine=compile", "train.compile=true").replace("engine=eager", "train.compile=false")
             raise Unsupported(ours)
+
+
+def _check_sharding(config: Config) -> None:
+    if config.devices == 1:
+        raise BadConfiguration(
+            "train.shard=true: shares a training's memory out among devices, and there is one; give devices=N"
+        )
+    for is_so, what, instead in (
+        (config.optimizer.name not in _SHARED_OUT, f"optimizer={config.optimizer.name}", "use optimizer=adamw"),
+        (config.precision.name == "fp16", "precision=fp16", "use precision=bf16"),
+        (config.regularizer.l1 > 0, "regularizer.l1", "leave it out"),
+        (config.regularizer.l2 > 0, "regularizer.l2", "use optimizer.weight_decay"),
+        (config.train.average > 0, "train.average", "leave it out"),
+    ):
+        if is_so:
+            raise BadConfiguration(f"train.shard=true: {what} is not for weights of which a device has a part; {instead}")

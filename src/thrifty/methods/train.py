@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import time
 from collections.abc import Callable, Collection
@@ -16,27 +14,23 @@ import torch
 from torch import nn
 
 from thrifty.architectures.shapes_only import shapes_only
-from thrifty.atomic import write_atomically
 from thrifty.config import registry
 from thrifty.config.compose import plain
 from thrifty.config.schema import Config
 from thrifty.engines.compile import compiled_for_training
-from thrifty.errors import BadConfiguration, BadData, Diverged
+from thrifty.errors import BadConfiguration, Diverged, Unsupported
 from thrifty.events import Event, Preparing
-from thrifty.execution import inductor
 from thrifty.execution.batch_size import BatchSize
 from thrifty.execution.ranks import Rank
-from thrifty.formats import safetensors
-from thrifty.measure.energy import EnergyMeter, energy_entry
+from thrifty.measure.energy import EnergyMeter
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
 from thrifty.measure.statistics import Interval
-from thrifty.methods.arithmetic import quality_metrics, size_metrics, training_metrics
 from thrifty.methods.checkpoints import Checkpoints
 from thrifty.methods.data_parallel import Alone, cpu_seconds_elsewhere, joined
 from thrifty.methods.evaluate import predictor, scores_of
+from thrifty.methods.findings import Findings
 from thrifty.methods.fresh_loading import FreshLoading
-from thrifty.methods.inference import inference_metrics
-from thrifty.methods.model import build_model, load_trained, manifest_of, same_architecture
+from thrifty.methods.model import build_model, load_trained, same_architecture
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Limits, Trace, TrainingMonitor, lightning_trainer
 from thrifty.methods.profiling import profile_run
@@ -44,15 +38,12 @@ from thrifty.methods.recomputation import recompute_blocks
 from thrifty.methods.requirements import batch_size_for, check_levers
 from thrifty.methods.sampler import BatchSampler, Calls
 from thrifty.methods.weight_average import WeightAverage
-from thrifty.metrics import measured, missing
-from thrifty.record import config_hash, to_json
+from thrifty.record import config_hash
 from thrifty.stop import StopRequest, status_of
 from thrifty.store import RunDirectory, find_run, read_record, room_for
 from thrifty.tasks.base import Data
 
 _HISTORY_POINTS = 100
-_MOST_KEPT = 200_000
-"""Numbers of a score with several an example that samples.json holds, some 4 MB; probabilities of many classes are more."""
 
 
 class TrainMethod:
@@ -97,6 +88,7 @@ class TrainMethod:
             BadConfiguration: a batch larger than the training split, label smoothing without classes, or a checkpoint of
                 another architecture.
             BadData: unusable data, or a disk too full for the run.
+            Unsupported: nothing of the model would compute in the precision asked for.
         """
         config = self.config
         self.emit(Preparing(f"reading the {config.task.name} data"))
@@ -111,7 +103,12 @@ class TrainMethod:
         if resumed is not None:
             self._take_up(resumed)
         with shapes_only():
-            parameters = sum(one.numel() for one in build_model(config.architecture, self.data.shape, 0.0).parameters())
+            model = build_model(config.architecture, self.data.shape, 0.0)
+            parameters = sum(one.numel() for one in model.parameters())
+        if (reason := self.precision.unsuited(model)) is not None:
+            raise Unsupported(reason)
+        if (sentence := self.precision.about(model)) is not None:
+            self.data.about.append(sentence)
         room_for(Path(config.store), parameters * self.precision.weight_dtype.itemsize + 2**22)
         return {
             "sha256": self.data.fingerprint,
@@ -127,35 +124,45 @@ class TrainMethod:
         Raises:
             Diverged: the loss became infinite or not a number.
         """
-        self.record, self.path = directory.record, directory.path
-        self.record["flags"] += self.data.flags
-        self.record["parents"] = self.parents
+        self.path, self.findings = directory.path, Findings(directory, self.config, self.data, self.device)
+        directory.record["flags"] += self.data.flags
+        directory.record["parents"] = self.parents
         pl.seed_everything(self.config.seed, verbose=False)
         self.data.to(self.device)
         self.emit(Preparing("building the model"))
         model = self._model()
         with self.stop.deferred():
-            trace = self._train(model)
-            self._save(model)
+            trace, model = self._train(model)
+            self.emit(Preparing("saving the weights"))
+            self.findings.weights(model)
         # A stop asked for after the last call came too late to cut training short, not too late to be obeyed.
         trace.stopped = trace.stopped or self.stop.reason
         if trace.stopped:
-            self._untouched()
+            self.findings.untouched()
             return status_of(trace.stopped), f"{trace.stopped} at step {trace.steps} of {self.steps}"
-        # Its imports go on while the test split is evaluated.
-        with FreshLoading(self.config, self.record["config_hash"], self.path, self.device, self.engine) as loading:
-            self._quality(model, trace)
-            self._keep_loading(loading)
-        if self.config.measure.seconds:
-            self._speed(trace)
+        self._look_at(model, trace, directory.record["config_hash"])
         if self.config.profile:  # last: it slows what it watches, and trains on
             self.emit(Preparing("profiling a few more steps and predictions"))
-            self.record["profile"] = profile_run(self.path, self._module(model), self.batch_size, self.device)
-        kept = [one for one in self.path.iterdir() if one.is_file() and not one.name.startswith(".")]
-        self.record["metrics"]["train/written_mib"] = measured(sum(one.stat().st_size for one in kept) / 2**20)
-        self.record["metrics"]["train/checkpoints_mib"] = measured(self._checkpoint_bytes / 2**20)
+            directory.record["profile"] = profile_run(self.path, self._module(model), self.batch_size, self.device)
+        self.findings.written(self._checkpoint_bytes)
         Checkpoints(self.path, self._of).remove()
         return "ok", None
+
+    def _look_at(self, model: nn.Module, trace: Trace, its_hash: str) -> None:
+        """Evaluate the model and measure it."""
+        # A fresh process makes its imports while the test split is evaluated.
+        with FreshLoading(self.config, its_hash, self.path, self.device, self.engine) as loading:
+            self.emit(Preparing("evaluating on the test split"))
+            self.findings.quality(predictor(model, self.precision, self.device), trace, self._validation_examples)
+            if loading.takes_time:
+                and_compiles = " and compiles" if self.engine.compiles else ""
+                self.emit(Preparing(f"measuring a fresh process that loads{and_compiles} the model"))
+            self.findings.loading(loading.measure())
+        if self.config.measure.seconds:
+            self.emit(Preparing("measuring prediction"))
+            # The ceiling is that of one GPU, and of all cores.
+            seconds = trace.seconds * (self.rank.of if self.device.type == "cuda" else 1)
+            self.findings.speed(self.engine, self.batch_size, trace.steps * self.batch_size, seconds)
 
     def follow(self) -> None:
         """Instead of `run`, of a rank that does not lead: train with the others, and no more.
@@ -199,7 +206,7 @@ class TrainMethod:
             model.load_state_dict(trained.module.state_dict())
         if self.config.train.recompute:
             recompute_blocks(model)
-        return model.to(self.device, self.precision.weight_dtype)
+        return self.precision.prepared(model, self.device.type).to(self.device, self.precision.weight_dtype)
 
     def endless_steps(self) -> Callable[[], None]:
         """After `prepare`: a call that makes the next optimiser step, for measuring; over the schedule's end it begins anew."""
@@ -218,6 +225,8 @@ class TrainMethod:
 
     def _module(self, model: nn.Module, ranks: Alone | None = None) -> TrainingModule:
         config = self.config
+        ranks = ranks or Alone()
+        wrapped = ranks.wrap(model)  # first: its parameters may be others then
         optimizer = registry.load("optimizer", config.optimizer.name)(config.optimizer, model)
         factor = registry.load("schedule", config.schedule.name)(config.schedule, self.steps)
         assert config.optimizer.lr is not None
@@ -233,6 +242,7 @@ class TrainMethod:
             config.train.clip,
             average,
             ranks,
+            wrapped,
         )
         share = self.batch_size // self.rank.of
         if config.batch_size != "full":
@@ -242,16 +252,18 @@ class TrainMethod:
             module.forward_pass = compiled_for_training(module.wrapped)
         return module
 
-    def _train(self, model: nn.Module) -> Trace:
-        """Train with the other ranks, if there are any; the one that leads validates, keeps checkpoints and tells of it."""
+    def _train(self, model: nn.Module) -> tuple[Trace, nn.Module]:
+        """Train with the other ranks, if there are any; the one that leads validates, keeps checkpoints, tells of it, and has all of
+        the model at the end.
+        """
         leads = self.rank.leads
         self.emit(Preparing("training"))
         checkpoints = Checkpoints(self.path, self._of, self.config.train.checkpoints) if leads else None
         memory, self._energy = PeakHostMemory(), EnergyMeter(self.device)
         begin = time.process_time()
-        with joined(self.rank, self.device, self.config.threads) as ranks:
+        with joined(self.rank, self.device, self.config.threads, self.config.train.shard) as ranks:
             module = self._module(model, ranks)
-            monitor = self._monitor(model, module, checkpoints, ranks)
+            monitor = self._monitor(module, checkpoints, ranks)
             trainer = lightning_trainer(monitor, self.device, str(self.path))
             reset_peak_device(self.device)
             try:
@@ -268,15 +280,13 @@ class TrainMethod:
             self._largest_peaks = [None if one < 0 else one for one in ranks.largest(peaks)]
             self.elsewhere_s = cpu_seconds_elsewhere(ranks, self.rank, time.process_time() - begin)
         if checkpoints is not None:
-            model.to(self.device)  # Lightning has left it on the CPU
-            self._complete(monitor.trace, model)
+            monitor.model.to(self.device)  # Lightning has left it on the CPU
+            self._complete(monitor.trace, monitor.model)
             self._keep_training(monitor.trace, memory)
             self._checkpoint_bytes = checkpoints.written_bytes
-        return monitor.trace
+        return monitor.trace, monitor.model
 
-    def _monitor(
-        self, model: nn.Module, module: TrainingModule, checkpoints: Checkpoints | None, ranks: Alone
-    ) -> TrainingMonitor:
+    def _monitor(self, module: TrainingModule, checkpoints: Checkpoints | None, ranks: Alone) -> TrainingMonitor:
         config, data = self.config, self.data
         validation_steps = _evenly(self.steps, config.train.validations)
         history_steps = _evenly(self.steps, _HISTORY_POINTS) | {1}
@@ -287,11 +297,10 @@ class TrainMethod:
         calls = Calls(sampler, self.steps, validation_steps, config.train.steps_per_call, gather, begun, config.workers)
         if self._went_on is not None:
             module.restore(self._went_on["module"])
-        model.train()
+        module.model.train()
         limits = Limits(config.budget.seconds, config.target, config.train.patience, self.stop)
-        validate = (lambda: self.validate(model)) if self.rank.leads else None
         return TrainingMonitor(
-            calls, limits, validate, validation_steps, history_steps, data.deciding, self.emit,
+            calls, limits, self.validate if self.rank.leads else None, validation_steps, history_steps, data.deciding, self.emit,
             checkpoints, self._went_on, ranks,
         )  # fmt: skip
 
@@ -321,84 +330,8 @@ class TrainMethod:
         return None if most is None else max(1, most // 4)
 
     def _keep_training(self, trace: Trace, memory: PeakHostMemory) -> None:
-        """The training's metrics, raw samples and history, also of a run that failed or was stopped."""
-        metrics = self.record["metrics"]
-        metrics |= training_metrics(trace.calls, self.batch_size, self.config.target, trace.seconds_to_target)
-        host_peak, device_peak = self._largest_peaks or (memory.peak_mib, peak_device_mib(self.device))
-        metrics["train/peak_host_mib"] = (
-            missing(memory.reason or "the system does not tell") if memory.reason or host_peak is None else measured(host_peak)
-        )
-        metrics["train/peak_device_mib"] = missing("the run was on the CPU") if device_peak is None else measured(device_peak)
-        metrics["train/energy_j"] = energy_entry(self._energy)
-        metrics |= quality_metrics("validation", trace.validation)
-        self.record["flags"] += trace.flags
-        self._samples: dict[str, Any] = {"train/calls": [list(call) for call in trace.calls]}
-        self._write_samples()
-        self._write("history.csv", _history_csv(trace.history))
-
-    def _save(self, model: nn.Module) -> None:
-        self.emit(Preparing("saving the weights"))
-        manifest = manifest_of(self.record["config"], self.record["config_hash"], self.data.shape, self.data.state())
-        size = safetensors.save(self.path, model, manifest)
-        self.record["metrics"] |= size_metrics(model, size)
-
-    def _untouched(self) -> None:
-        why = missing("the run was stopped; the test split was left untouched")
-        self.record["metrics"][f"quality/{self.data.deciding}"] = why
-
-    def _quality(self, model: nn.Module, trace: Trace) -> None:
-        metrics, data = self.record["metrics"], self.data
-        self.emit(Preparing("evaluating on the test split"))
-        predict = predictor(model, self.precision, self.device)
-        scores = scores_of(predict, data, "test", self.config.measure.examples)
-        kept = {name: one for name, one in scores.items() if one.ndim == 1 or one.size <= _MOST_KEPT}
-        self._samples["quality/test"] = {name: one.tolist() for name, one in kept.items()}
-        self.record["data"]["about"] += [
-            f"samples.json leaves out the {name} of {len(one)} test examples: {one.size} numbers, more than {_MOST_KEPT}"
-            for name, one in scores.items()
-            if name not in kept
-        ]
-        metrics |= quality_metrics("quality", data.summarise(scores))
-        train = data.glance(scores_of(predict, data, "train", self._validation_examples))
-        validation = trace.validation[data.deciding].value
-        metrics["quality/gap"] = measured(train[data.deciding].value - validation)
-        self._write_samples()
-
-    def _keep_loading(self, loading: FreshLoading) -> None:
-        if loading.takes_time:
-            and_compiles = " and compiles" if self.engine.compiles else ""
-            self.emit(Preparing(f"measuring a fresh process that loads{and_compiles} the model"))
-        found = loading.measure()
-        self.record["metrics"] |= found.metrics
-        self.record["data"]["about"] += found.about
-        self._samples |= found.samples
-        self._write_samples()
-
-    def _speed(self, trace: Trace) -> None:
-        self.emit(Preparing("measuring prediction"))
-        measure, size = self.config.measure, min(self.batch_size, self.data.most_at_once)
-        examples = trace.steps * self.batch_size
-        # The ceiling is that of one GPU, and of all cores.
-        seconds = trace.seconds * (self.rank.of if self.device.type == "cuda" else 1)
-        found, samples, flags = inference_metrics(
-            self.path, self.device, size, measure.batch_sizes, measure.seconds, examples, seconds, self.engine
-        )
-        if self.engine.compiles:
-            self.record["environment"] |= inductor.in_force()
-        self.record["metrics"] |= found
-        self.record["flags"] += flags
-        self._samples |= samples
-        self._write_samples()
-
-    def _write_samples(self) -> None:
-        self._write("samples.json", to_json(self._samples))
-
-    def _write(self, name: str, content: str) -> None:
-        path = self.path / name
-        try:
-            write_atomically(path, content)
-        except OSError as error:
-            raise BadData(f"{path}: cannot be written ({error.strerror}); free some space or give another store=DIR") from error
+        host, device = self._largest_peaks or (memory.peak_mib, peak_device_mib(self.device))
+        self.findings.training(trace, self.batch_size, self._energy, memory, (host, device))
 
 
 def _evenly(steps: int, points: int) -> set[int]:
@@ -406,12 +339,3 @@ def _evenly(steps: int, points: int) -> set[int]:
     if points == 0:
         return set()
     return {int(one) for one in np.unique(np.ceil(np.linspace(0, steps, min(points, steps) + 1))[1:])}
-
-
-def _history_csv(rows: list[dict[str, float]]) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

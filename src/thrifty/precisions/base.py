@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
 
 NOTHING = nullcontext()
 
@@ -36,6 +37,18 @@ class Precision(ABC):
     def backward_context(self, device_type: str) -> AbstractContextManager[Any]:
         """What gradients are computed in: as a rule nothing, as autocast's casts are remembered by the graph."""
         return NOTHING
+
+    def prepared(self, model: nn.Module, device_type: str) -> nn.Module:
+        """A model whose layers compute in this precision, where a context is not enough; names of weights stay as they are."""
+        return model
+
+    def unsuited(self, model: nn.Module) -> str | None:
+        """Why a model has nothing that would compute in it, in one line with what to do instead; None where it has."""
+        return None
+
+    def about(self, model: nn.Module) -> str | None:
+        """What of a model computes in it, a sentence for the record; None where that is as for every model."""
+        return None
 
     @abstractmethod
     def unsupported(self, device_type: str) -> str | None:

@@ -70,6 +70,10 @@ class Data(ABC):
         """The same metrics, without those intervals that take time: for a split looked at many times while training."""
         return self.summarise(scores)
 
+    def untold(self, scores: dict[str, np.ndarray]) -> dict[str, str]:
+        """Metrics that `summarise` leaves out of this split, each with the reason."""
+        return {}
+
     @abstractmethod
     def state(self) -> dict[str, Any]:
         """What prediction needs beside the weights, as JSON can hold it."""

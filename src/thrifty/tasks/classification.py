@@ -6,7 +6,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from thrifty.measure.class_quality import class_intervals
+from thrifty.measure.class_quality import class_intervals, untold
 from thrifty.measure.statistics import Interval, mean_interval, share_interval
 
 
@@ -52,3 +52,8 @@ def class_summary(scores: dict[str, np.ndarray], resamples: int | None = None) -
         "loss": mean_interval(scores["loss"]).at_least(0),
         **class_intervals(scores["probability"], scores["truth"], resamples),
     }
+
+
+def class_metrics_untold(scores: dict[str, np.ndarray]) -> dict[str, str]:
+    """Why `class_summary` leaves out what it does, by metric."""
+    return untold(scores["probability"], scores["truth"])

@@ -18,7 +18,7 @@ from thrifty.errors import BadData
 from thrifty.measure.statistics import Interval
 from thrifty.tasks.base import SPLITS, Data, Task
 from thrifty.tasks.class_weights import balanced_weights, describe_weights
-from thrifty.tasks.classification import class_loss, class_scores, class_summary
+from thrifty.tasks.classification import class_loss, class_metrics_untold, class_scores, class_summary
 from thrifty.tasks.image_augmentation import Augmentation, border_colour, describe
 from thrifty.tasks.image_normalisation import fit, is_constant
 from thrifty.tasks.image_prediction import predict_images
@@ -131,6 +131,10 @@ class ImageData(Data):
     def glance(self, scores: dict[str, np.ndarray]) -> dict[str, Interval]:
         """The same without a bootstrap's intervals."""
         return class_summary(scores, resamples=0)
+
+    def untold(self, scores: dict[str, np.ndarray]) -> dict[str, str]:
+        """Those of `class_metrics_untold`."""
+        return class_metrics_untold(scores)
 
     def state(self) -> dict[str, Any]:
         """Classes, size, and how pixels become inputs."""

@@ -20,7 +20,7 @@ from thrifty.errors import BadConfiguration, BadData
 from thrifty.measure.statistics import Interval, bootstrap_interval, mean_interval
 from thrifty.tasks.base import SPLITS, Data, Task
 from thrifty.tasks.class_weights import balanced_weights, describe_weights
-from thrifty.tasks.classification import class_loss, class_scores, class_summary
+from thrifty.tasks.classification import class_loss, class_metrics_untold, class_scores, class_summary
 from thrifty.tasks.preprocessing import fit
 from thrifty.tasks.table_columns import select
 from thrifty.tasks.table_prediction import predict_table
@@ -129,6 +129,10 @@ class TableData(Data):
     def glance(self, scores: dict[str, np.ndarray]) -> dict[str, Interval]:
         """The same without a bootstrap's intervals."""
         return class_summary(scores, resamples=0) if self.has_classes else _of_amounts(scores, resamples=0)
+
+    def untold(self, scores: dict[str, np.ndarray]) -> dict[str, str]:
+        """Those of `class_metrics_untold`, where there are classes."""
+        return class_metrics_untold(scores) if self.has_classes else {}
 
     def state(self) -> dict[str, Any]:
         """The target's classes or scale, and how columns become inputs."""
