@@ -37,7 +37,7 @@ class Plan:
     """More are not made."""
     block_s: float = 1e-3
     """Length of a block: at least one call. Long against the clock, short against the machine's moods."""
-    blocks: int = 12
+    blocks: int = 10
     """Least blocks of each arm in a pair."""
     pair_s: float = 0.2
     """Least length of a pair's blocks."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thrifty.architectures.shapes_only import given_memory, shapes_only
 from thrifty.config import registry
 from thrifty.config.choice import choice_of
 from thrifty.measure.workload import Workload
@@ -17,6 +18,8 @@ from thrifty.methods.model import architecture_of, build_model, engine_for, exam
 
 PREDICTION = "thrifty.methods.workloads:prediction"
 UNTRAINED = "thrifty.methods.workloads:untrained"
+_WEIGHT = 0.01
+"""Not 0, which leaves nothing but zeros to compute with, nor so small that sums of products lose their ordinary form."""
 _LEAD_IN = 6
 """Forward passes, where many make a call."""
 
@@ -42,18 +45,19 @@ def prediction(run: str, config_hash: str, batch_size: int, device: str, engine:
 def untrained(
     architecture: dict[str, Any], shape: dict[str, int], precision: dict[str, Any], batch_size: int, repeats: int = 1
 ) -> Workload:
-    """The same of a model with fresh weights, on the CPU: speed does not depend on their values.
+    """The same of a model whose weights are all alike, on the CPU: speed does not depend on their values.
 
     Args:
         repeats: forward passes in a call; the batch counts once. Where they are several, they are nothing but that, so that the
             call takes as many times as long as one, and some can lead in.
     """
-    torch.manual_seed(0)
     config = choice_of("architecture", architecture)
-    model = build_model(config, shape, dropout=0.0)
+    with shapes_only():
+        model = build_model(config, shape, dropout=0.0)
+    for one in given_memory(model, where := torch.device("cpu")).state_dict().values():
+        one.fill_(_WEIGHT)  # drawing them takes as long as a prediction or two
     chosen = choice_of("precision", precision)
     context = registry.load("precision", chosen.name)(chosen)
-    where = torch.device("cpu")
     inputs = example_inputs(config, shape, batch_size)
     if repeats == 1:
         return Workload(partial(predictor(model.to(context.weight_dtype), context, where), inputs), where, batch_size)
