@@ -141,7 +141,7 @@ BAD = [
         "no such optimizer",
         "choose one of adam, adamw, sgd, momentum, nesterov, adagrad, rmsprop, lion, muon, adafactor; did you mean 'adam'",
     ),
-    ("precision=bf61", "no such precision", "choose one of fp32, tf32, bf16, fp16; did you mean 'bf16'"),
+    ("precision=bf61", "no such precision", "choose one of fp32, tf32, bf16, fp16, fp8; did you mean 'bf16'"),
     ("task=txt", "no such task", "did you mean 'text'"),
     ("logger=mlflow", "no such logger", "choose one of wandb, none"),
     ("model=smal", "nano, tiny, small, base, large, xlarge, xxlarge", "did you mean 'small'"),
