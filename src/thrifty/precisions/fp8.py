@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import nn
 
 from thrifty.config.choices import precisions
 from thrifty.precisions.base import Precision
-from thrifty.precisions.bf16 import Bf16
 
 _FIRST_CAPABILITY = (8, 9)
 """Of the generations (Ada, Hopper) whose tensor cores multiply 8-bit floats. Source: NVIDIA, "H100 Tensor Core GPU", 2022."""
@@ -20,7 +21,7 @@ _HEADS = ("head", "output")
 """The layer whose outputs are the answer keeps 16 bits: it is small beside the rest, and its errors are not averaged."""
 
 
-class Fp8(Bf16):
+class Fp8(Precision):
     """4 bits of exponent and 3 of mantissa, each tensor scaled to its largest value at every product; gradients 5 and 2.
 
     The weights stay in 32 bits and are rounded anew for each product, so that a file is that of any other precision. Source:
@@ -36,6 +37,10 @@ class Fp8(Bf16):
     def __init__(self, emulate: bool = False) -> None:
         super().__init__()
         self._emulate = emulate
+
+    def context(self, device_type: str) -> AbstractContextManager[Any]:
+        """That of bf16: its products are of what is not exchanged."""
+        return torch.autocast(device_type, torch.bfloat16)
 
     def prepared(self, model: nn.Module, device_type: str) -> nn.Module:
         """The linear layers that fit, exchanged in place; where the device cannot, nothing is, and all computes in bf16."""
