@@ -95,8 +95,8 @@ class TrainingMonitor(pl.Callback):
         self.validation_steps, self.history_steps = validation_steps, history_steps
         self.deciding = f"validation/{deciding}"
         self.trace = Trace()
-        self.model: nn.Module
-        """At the end of training, on the first rank: with the weights that are kept."""
+        self.model: nn.Module | None = None
+        """At the end of training, on the first rank: with the weights that are kept. None where Lightning ended before it."""
         self._told = 0.0
         self._begin = 0.0
         self._spent = 0.0

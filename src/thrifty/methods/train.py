@@ -280,11 +280,12 @@ class TrainMethod:
             self._largest_peaks = [None if one < 0 else one for one in ranks.largest(peaks)]
             self.elsewhere_s = cpu_seconds_elsewhere(ranks, self.rank, time.process_time() - begin)
         if checkpoints is not None:
-            monitor.model.to(self.device)  # Lightning has left it on the CPU
-            self._complete(monitor.trace, monitor.model)
+            model = monitor.model or model
+            model.to(self.device)  # Lightning has left it on the CPU
+            self._complete(monitor.trace, model)
             self._keep_training(monitor.trace, memory)
             self._checkpoint_bytes = checkpoints.written_bytes
-        return monitor.trace, monitor.model
+        return monitor.trace, model
 
     def _monitor(self, module: TrainingModule, checkpoints: Checkpoints | None, ranks: Alone) -> TrainingMonitor:
         config, data = self.config, self.data
