@@ -169,7 +169,6 @@ def _pair(
         longest = max(one.call_s / one.examples for one in ready)
         calls = [max(1, round(plan.block_s / (longest * one.examples))) for one in ready]
         found.ready, found.calls = (ready[0], ready[1]), (calls[0], calls[1])
-        taken: tuple[list[float], list[float]] = ([], [])
         leader = order.choice((0, 1))
         for place in (0, 1):
             arms[place].begin(Turns(calls[place], place == leader, plan.blocks, length))
