@@ -53,7 +53,7 @@ def trained(ranks: Alone, trainings: dict[str, tuple[tuple[str, ...], int | None
         found[name] = {
             "losses": torch.tensor([row["train/loss"] for row in training.trace.history], dtype=torch.float64),
             "validations": torch.tensor([len(row) for row in training.trace.history]),
-            "weights": {key: one.detach().clone() for key, one in (training.monitor.model or model).state_dict().items()},
+            "weights": {key: one.detach().clone() for key, one in training.monitor.model.state_dict().items()},
             "held": sum(local(one).numel() for one in model.parameters()),
             "random": torch.stack([one["cpu"] for one in training.module.random_states()]),
         }

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from small_training import Clock, Points, Training, mlp, same_bits
+from small_training import Clock, Points, Training, mlp, same_bits, undisturbed
 from torch import Tensor, nn
 
 from thrifty.errors import Diverged
@@ -235,6 +235,25 @@ def test_a_request_to_stop_ends_training_at_a_step(clock: Clock, number: signal.
     assert (one.trace.steps, one.trace.stopped, one.trace.flags) == (7, reason, [])  # calls of 1, 2 and 4
     assert len(script.seen) == 1  # nothing more is looked at
     assert same_bits(one.weights, training(clock, steps=7).run().weights)
+
+
+def test_a_request_to_stop_while_lightning_has_the_signals_ends_training_after_the_first_call(clock: Clock) -> None:
+    class Terminated(BatchSampler):
+        asked = False
+
+        def draws(self, step: int, count: int) -> Tensor:
+            if not self.asked:
+                assert signal.getsignal(signal.SIGTERM) != one.stop._receive  # Lightning's is before it
+                os.kill(os.getpid(), signal.SIGTERM)
+                self.asked = True
+            return super().draws(step, count)
+
+    with undisturbed():
+        one = training(clock, steps=50, steps_per_call=4, sampler=Terminated)
+        one.stop.install()
+        one.run()
+    assert (one.trace.steps, one.trace.stopped) == (1, "terminated")
+    assert one.monitor.model is one.model
 
 
 def test_what_ends_training_leaves_no_call_that_lightning_had_asked_for(clock: Clock) -> None:

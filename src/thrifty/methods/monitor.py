@@ -95,8 +95,8 @@ class TrainingMonitor(pl.Callback):
         self.validation_steps, self.history_steps = validation_steps, history_steps
         self.deciding = f"validation/{deciding}"
         self.trace = Trace()
-        self.model: nn.Module | None = None
-        """At the end of training, on the first rank: with the weights that are kept. None where Lightning ended before it."""
+        self.model: nn.Module
+        """At the end of training, on the first rank: with the weights that are kept."""
         self._told = 0.0
         self._begin = 0.0
         self._spent = 0.0
@@ -293,9 +293,18 @@ def _hold(module: TrainingModule, what: str, loss: float, step: int) -> None:
         raise Diverged(f"{what} became {loss} at step {step}; lower optimizer.lr={module.peak_lr:g}, or use precision=fp32")
 
 
+class _Trainer(pl.Trainer):
+    @property
+    def received_sigterm(self) -> bool:
+        """Never: Lightning would end this rank at once, the others waiting for it, where a stop came before the monitor had taken
+        the signals back. The request to stop has it, and the monitor ends all ranks after the same call.
+        """
+        return False
+
+
 def lightning_trainer(monitor: TrainingMonitor, device: torch.device, directory: str) -> pl.Trainer:
     """Lightning's trainer with no more in its loop than the monitor: what it does besides costs time in each call."""
-    return pl.Trainer(
+    return _Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=1 if device.index is None else [device.index],
         plugins=[LightningEnvironment()],  # ranks are ours, whoever has started this process

@@ -273,14 +273,11 @@ class TrainMethod:
                 if leads:
                     self._keep_training(monitor.trace, memory)
                 raise
-            except SystemExit:  # Lightning's answer to a SIGTERM that came just before the monitor took the signals back
-                if self.stop.reason is None:
-                    raise
             peaks = [-1 if one is None else one for one in (memory.peak_mib, peak_device_mib(self.device))]
             self._largest_peaks = [None if one < 0 else one for one in ranks.largest(peaks)]
             self.elsewhere_s = cpu_seconds_elsewhere(ranks, self.rank, time.process_time() - begin)
         if checkpoints is not None:
-            model = monitor.model or model
+            model = monitor.model
             model.to(self.device)  # Lightning has left it on the CPU
             self._complete(monitor.trace, model)
             self._keep_training(monitor.trace, memory)
