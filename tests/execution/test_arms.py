@@ -56,6 +56,20 @@ def test_an_arm_works_at_our_word_and_tells_how_long() -> None:
     assert gone(pid)
 
 
+@LINUX
+def test_arms_come_from_another_fork_server_once_it_is_renewed() -> None:
+    def server() -> int:
+        with Arm(spec("well_behaved")) as arm:
+            arm.ready()
+            return int(Path(f"/proc/{arm.process.pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+    first = server()
+    assert server() == first
+    fork_server.renew()
+    assert not alive(first)
+    assert server() != first
+
+
 def test_settings_are_those_in_force() -> None:
     cores = tuple(sorted(os.sched_getaffinity(0)))[:1] if hasattr(os, "sched_getaffinity") else None
     with Arm(ArmSpec("faulty_workloads:well_behaved", threads=1, cores=cores)) as arm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def test_a_trial_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(verify, "_trial", fake)
     monkeypatch.setattr(verify.fork_server, "wait_until_ready", lambda preload: None)
+    monkeypatch.setattr(verify.fork_server, "renew", lambda: None)
     with pytest.raises(KeyboardInterrupt):
         run_trials(tmp_path, 1)
     file = tmp_path / verify.FILE
@@ -86,11 +88,29 @@ def test_a_trial_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     assert not made
 
 
+def test_every_second_trial_has_a_fork_server_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int | str] = []
+
+    def fake(number: int, neighbour: bool, slowdown: float, threads: int) -> Trial:
+        if number not in told:
+            told.append(number)
+        return trial(number, slowdown, 1, False, neighbour)
+
+    monkeypatch.setattr(verify, "_trial", fake)
+    monkeypatch.setattr(verify, "BusyNeighbour", nullcontext)
+    monkeypatch.setattr(verify.fork_server, "renew", lambda: told.append("renewed"))
+    monkeypatch.setattr(verify.fork_server, "wait_until_ready", lambda preload: None)
+    run_trials(tmp_path, 1)
+    run_trials(tmp_path, 4)
+    assert told == ["renewed", 0, "renewed", 1, 2, "renewed", 3]
+
+
 def test_other_settings_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         verify, "_trial", lambda number, neighbour, slowdown, threads: trial(number, slowdown, 1, False, neighbour)
     )
     monkeypatch.setattr(verify.fork_server, "wait_until_ready", lambda preload: None)
+    monkeypatch.setattr(verify.fork_server, "renew", lambda: None)
     run_trials(tmp_path, 1, threads=1)
     made = []
     run_trials(tmp_path, 1, threads=2, tell=lambda one, done, of: made.append(one))
