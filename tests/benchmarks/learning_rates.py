@@ -35,12 +35,21 @@ def default_rate(typed: list[str]) -> float:
     return rate
 
 
-def losses(typed: list[str], rates: list[float], seeds: int, folder: str) -> dict[float, list[float]]:
-    """Validation loss at the end, of every seed, by learning rate; infinite where training ran away."""
-    given = f"optimizer.lr={','.join(f'{one:.4g}' for one in rates)}"
-    output_of([*RUN, "-m", *typed, given, f"seed=range(0,{seeds})", "logger=none", "measure=none"], folder, allowed=(0, 6))
+def losses(typed: list[str], rates: list[float], seeds: int, folder: Path) -> list[float]:
+    """Mean validation loss at the end, by learning rate; infinite where training ran away. What the folder has is not made again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = [f"{one:.4g}" for one in rates]
+    missing = [one for one in texts if float(one) not in _found(folder)]
+    if missing:
+        given = [f"optimizer.lr={','.join(missing)}", f"seed=range(0,{seeds})", "logger=none", "measure=none"]
+        output_of([*RUN, "-m", *typed, *given], str(folder), allowed=(0, 6))
+    found = _found(folder)
+    return [sum(found[float(one)]) / len(found[float(one)]) for one in texts]
+
+
+def _found(folder: Path) -> dict[float, list[float]]:
     found: dict[float, list[float]] = {}
-    for file in sorted(Path(folder).glob("results/sweeps/*/*/result.json")):
+    for file in sorted(folder.glob("results/sweeps/*/*/result.json")):
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         value = record["metrics"].get("validation/loss", {}).get("value") if record["status"] == "ok" else None
         found.setdefault(record["config"]["optimizer"]["lr"], []).append(float("inf") if value is None else value)
@@ -53,6 +62,7 @@ def main() -> None:
     parser.add_argument("--architectures", default=",".join(CASES), help="of " + ", ".join(CASES))
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--seeds", type=int, default=2, help="trainings for each rate, whose mean loss counts (2)")
+    parser.add_argument("--folder", type=Path, help="keeps the runs, so that another call makes only those that are not there")
     parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
     rows, missed = [], False
@@ -61,9 +71,9 @@ def main() -> None:
             for optimizer in OPTIMIZERS:
                 typed = [*CASES[architecture], f"model={size}", f"optimizer={optimizer}"]
                 default = default_rate(typed)
-                with tempfile.TemporaryDirectory() as folder:
-                    found = losses(typed, [default * one for one in FACTORS], options.seeds, folder)
-                means = [sum(one) / len(one) for _, one in sorted(found.items())]
+                with tempfile.TemporaryDirectory() as temporary:
+                    folder = (options.folder or Path(temporary)) / "_".join(typed)
+                    means = losses(typed, [default * one for one in FACTORS], options.seeds, folder)
                 best = min(range(len(means)), key=means.__getitem__)
                 share = means[FACTORS.index(1.0)] / means[best] - 1
                 missed |= share > MOST_SHARE
