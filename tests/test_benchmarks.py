@@ -96,16 +96,18 @@ def test_an_arm_that_fails_ends_the_comparison(pairs: Any, capfd: pytest.Capture
 
 
 def test_losses_of_a_study_are_gathered_by_learning_rate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A training that ran away has an infinite loss, and so is never the best."""
+    """A training that ran away has an infinite loss, and so is never the best; one that is there is not made again."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     study = import_module("learning_rates")
-    made = [(0.1, 0.5, "ok"), (0.1, 0.7, "ok"), (0.4, 0.2, "ok"), (0.4, 0.1, "diverged")]
+    losses = {0.1: [(0.5, "ok"), (0.7, "ok")], 0.4: [(0.2, "ok"), (0.1, "diverged")], 0.2: [(0.3, "ok"), (0.3, "ok")]}
+    asked = []
 
     def fake(arguments: list[str], folder: str, allowed: tuple[int, ...]) -> str:
-        assert "optimizer.lr=0.1,0.4" in arguments
         assert 6 in allowed
+        asked.extend(arguments[-4].removeprefix("optimizer.lr=").split(","))
+        made = [(rate, *one) for rate in map(float, asked[-len(arguments[-4].split(",")) :]) for one in losses[rate]]
         for number, (rate, loss, status) in enumerate(made):
-            run = tmp_path / "results/sweeps/grid" / str(number)
+            run = tmp_path / "results/sweeps" / f"grid of {arguments[-4]}" / str(number)
             run.mkdir(parents=True)
             metrics = {"validation/loss": {"value": loss}}
             record = {"config": {"optimizer": {"lr": rate}}, "metrics": metrics, "status": status}
@@ -113,7 +115,9 @@ def test_losses_of_a_study_are_gathered_by_learning_rate(monkeypatch: pytest.Mon
         return ""
 
     monkeypatch.setattr(study, "output_of", fake)
-    assert study.losses(["task=tabular"], [0.1, 0.4], 2, str(tmp_path)) == {0.1: [0.5, 0.7], 0.4: [0.2, math.inf]}
+    assert study.losses(["task=tabular"], [0.1, 0.4], 2, tmp_path) == [pytest.approx(0.6), math.inf]
+    assert study.losses(["task=tabular"], [0.1, 0.2, 0.4], 2, tmp_path) == [pytest.approx(0.6), pytest.approx(0.3), math.inf]
+    assert asked == ["0.1", "0.4", "0.2"]
 
 
 def test_a_whole_run_reads_its_row_from_the_record(whole_run: Any) -> None:
