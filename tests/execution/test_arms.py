@@ -78,6 +78,7 @@ def test_settings_are_those_in_force() -> None:
     assert settings["cores"] == (None if cores is None else list(cores))
     assert settings["default_dtype"] == "float32"
     assert settings["omp_wait_policy"] == os.environ["OMP_WAIT_POLICY"]
+    assert settings["gomp_spincount"] == os.environ.get("GOMP_SPINCOUNT")
 
 
 FAULTS = {
