@@ -93,7 +93,7 @@ def _write(name: str, content: str | bytes) -> None:
 @pytest.mark.parametrize(
     ("make", "overrides", "error", "message"),
     [
-        (None, (*BUILT_IN, "batch_size=400"), BadConfiguration, "batch_size=400: the training split has 341 examples"),
+        (None, (*BUILT_IN, "batch_size=400"), BadConfiguration, "batch_size=400: the training split has 342 examples"),
         (None, (*BUILT_IN, "checkpoint=none-such"), BadConfiguration, "none-such: no such run"),
         (None, (*BUILT_IN, "precision=fp16", "device=cpu"), Unsupported, "bf16"),
         (None, ("task=tabular", "task.path=none.csv", "task.target=label"), BadData, "none.csv: there is no such file"),

@@ -19,11 +19,18 @@ MOST_SHARE = 0.10
 """By which the default's validation loss may exceed the best one's."""
 CASES = {
     "mlp": ["task=tabular"],
-    "vit": ["task=image", "architecture=vit", "budget.steps=150"],
-    "resnet": ["task=image", "architecture=resnet", "budget.steps=150"],
-    "gpt": ["task=text", "budget.steps=100"],
+    "vit": ["task=image", "architecture=vit"],
+    "resnet": ["task=image", "architecture=resnet"],
+    "gpt": ["task=text"],
 }
 """What each architecture is tried on."""
+STEPS = {
+    "mlp": {},
+    "vit": {"nano": 150, "tiny": 100, "small": 100},
+    "resnet": {"nano": 150, "tiny": 150, "small": 100},
+    "gpt": {"nano": 1000, "tiny": 300, "small": 150},
+}
+"""Optimiser steps, where `budget=quick` would take too many for fifteen trainings and more."""
 
 
 def default_rate(typed: list[str]) -> float:
@@ -47,6 +54,11 @@ def losses(typed: list[str], rates: list[float], seeds: int, folder: Path) -> li
     return [sum(found[float(one)]) / len(found[float(one)]) for one in texts]
 
 
+def _length(architecture: str, size: str) -> list[str]:
+    steps = STEPS[architecture].get(size)
+    return [] if steps is None else [f"budget.steps={steps}", "budget.seconds=null"]
+
+
 def _found(folder: Path) -> dict[float, list[float]]:
     found: dict[float, list[float]] = {}
     for file in sorted(folder.glob("results/sweeps/*/*/result.json")):
@@ -54,6 +66,11 @@ def _found(folder: Path) -> dict[float, list[float]]:
         value = record["metrics"].get("validation/loss", {}).get("value") if record["status"] == "ok" else None
         found.setdefault(record["config"]["optimizer"]["lr"], []).append(float("inf") if value is None else value)
     return found
+
+
+def _lengths(architecture: str) -> str:
+    steps = STEPS[architecture]
+    return f", `budget.steps` of {', '.join(f'{steps[size]} ({size})' for size in steps)}" if steps else ""
 
 
 def main() -> None:
@@ -69,7 +86,7 @@ def main() -> None:
     for architecture in options.architectures.split(","):
         for size in options.sizes.split(","):
             for optimizer in OPTIMIZERS:
-                typed = [*CASES[architecture], f"model={size}", f"optimizer={optimizer}"]
+                typed = [*CASES[architecture], f"model={size}", f"optimizer={optimizer}", *_length(architecture, size)]
                 default = default_rate(typed)
                 with tempfile.TemporaryDirectory() as temporary:
                     folder = (options.folder or Path(temporary)) / "_".join(typed)
@@ -94,8 +111,8 @@ def main() -> None:
         "Mean validation loss at the end of training at multiples of the default learning rate, and by how much the default's exceeds",
         f"the best of them (at most {100 * MOST_SHARE:.0f} % is asked for). {options.seeds} seeds a rate. What was run:",
         "",
-        *(f"- {name}: `python run.py {' '.join(typed)} model=... optimizer=... optimizer.lr=...`" for name, typed in CASES.items()
-          if name in options.architectures.split(",")),
+        *(f"- {name}: `python run.py {' '.join(typed)} model=... optimizer=... optimizer.lr=...`{_lengths(name)}"
+          for name, typed in CASES.items() if name in options.architectures.split(",")),
         "",
         *_report.table(
             ["architecture", "model", "optimizer", "default", *(f"x {one:g}" for one in FACTORS), "best at", "default is worse by"], rows

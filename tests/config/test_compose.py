@@ -78,7 +78,7 @@ def facts(config: Any) -> dict[str, Any]:
 def test_defaults_are_a_nano_gpt_on_text() -> None:
     config = compose([])
     choices = ["text", "gpt", "train", "adamw", "cosine", "fp32", "quick", "quick", "eager", "wandb"]
-    assert facts(config) == {"choices": choices, "rest": ("nano", 16, 300, None, 60.0), "lr": 4e-3}
+    assert facts(config) == {"choices": choices, "rest": ("nano", 4, 2000, None, 60.0), "lr": 2e-3}
     assert (config.architecture.width, config.architecture.depth, config.architecture.context) == (128, 4, 128)
     assert (config.store, config.seed, config.device.name, config.engine.name) == ("results", 0, "auto", "eager")
     assert config.logger.mode.name == "offline"
@@ -87,8 +87,9 @@ def test_defaults_are_a_nano_gpt_on_text() -> None:
 def test_defaults_of_a_table_are_the_funnel_with_adam() -> None:
     config = compose(["task=tabular"])
     choices = ["tabular", "mlp", "train", "adam", "cosine", "fp32", "quick", "quick", "eager", "wandb"]
-    assert facts(config) == {"choices": choices, "rest": ("nano", 32, None, 10, 60.0), "lr": 3e-3}
+    assert facts(config) == {"choices": choices, "rest": ("nano", 32, None, 10, 60.0), "lr": 1e-2}
     assert config.architecture.widths == [128, 64, 32]
+    assert (config.regularizer.l2, compose([]).regularizer.l2) == (0.002, 0.0)
     assert config.optimizer.betas == [0.9, 0.999]
 
 
@@ -100,8 +101,8 @@ def test_a_choice_given_wins_over_the_task_s_default() -> None:
 def test_large_is_the_contract_s_302_million() -> None:
     config = compose(["model=large", "optimizer=adam"])
     assert (config.architecture.width, config.architecture.depth, config.batch_size) == (1024, 24, 4)
-    # 4e-3 * 128/1024 * sqrt(4/24), by hand
-    assert config.optimizer.lr == pytest.approx(2.04e-4, rel=1e-3)
+    # 2e-3 * 128/1024 * sqrt(4/24), by hand
+    assert config.optimizer.lr == pytest.approx(1.02e-4, rel=1e-3)
 
 
 def test_what_is_given_is_not_worked_out() -> None:
@@ -112,8 +113,8 @@ def test_what_is_given_is_not_worked_out() -> None:
 
 
 def test_the_learning_rate_follows_the_shape_given_not_the_rung() -> None:
-    assert compose(["architecture.width=256"]).optimizer.lr == pytest.approx(2e-3)
-    assert compose(["task=tabular", "architecture.widths=[512]"]).optimizer.lr == pytest.approx(1.5e-3)
+    assert compose(["architecture.width=256"]).optimizer.lr == pytest.approx(1e-3)
+    assert compose(["task=tabular", "architecture.widths=[512]"]).optimizer.lr == pytest.approx(5e-3)
 
 
 def test_full_means_to_the_end() -> None:

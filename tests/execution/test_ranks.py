@@ -28,7 +28,7 @@ SRUN = {
 TWO_CORES = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="each rank needs a core, and there is one"
 )
-SMALL = ("task=tabular", "devices=2", "batch_size=32", *QUIET)
+SMALL = ("task=tabular", "regularizer.l2=0", "devices=2", "batch_size=32", *QUIET)
 
 
 def test_one_device_is_one_process_that_meets_nobody() -> None:
@@ -143,7 +143,7 @@ def test_devices_that_keep_a_part_each_train_as_one_does(cli: Cli) -> None:
     [
         (("devices=1",), "train.shard=true: shares a training's memory out among devices, and there is one; give devices=N"),
         (("optimizer=muon",), "train.shard=true: optimizer=muon is not for weights of which a device has a part; use"),
-        (("regularizer.l2=0.1",), "train.shard=true: regularizer.l2 is not for weights of"),
+        (("regularizer.l2=0.1",), "train.shard=true: regularizer.l2=0.1 is not for weights of"),
         (("train.average=0.9",), "train.shard=true: train.average is not for weights of"),
     ],
 )

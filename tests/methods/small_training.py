@@ -33,7 +33,7 @@ CPU = torch.device("cpu")
 @cache
 def config(*overrides: str) -> Config:
     """A tabular experiment's configuration."""
-    return compose(["task=tabular", *overrides])
+    return compose(["task=tabular", "regularizer.l2=0", *overrides])
 
 
 class Clock:

@@ -155,10 +155,10 @@ def test_a_record_s_metrics_are_derived_again_from_its_scores(tabular_run: Finis
     kept = json.loads((tabular_run.path / "samples.json").read_text())["quality/test"]
     assert set(kept) == {"loss", "correct", "truth", "probability"}
     scores = {name: np.array(one, dtype=np.float32) for name, one in kept.items()}
-    assert scores["probability"].shape == (114, 2)
+    assert scores["probability"].shape == (142, 2)
     for name, one in class_summary(scores).items():
         found = metrics[f"quality/{name}"]
-        assert (found["value"], found["n"]) == (pytest.approx(one.value), 114)
+        assert (found["value"], found["n"]) == (pytest.approx(one.value), 142)
         assert found["low"] == (None if one.low is None else pytest.approx(one.low))
         assert found["high"] == (None if one.high is None else pytest.approx(one.high))
 

@@ -18,7 +18,7 @@ from thrifty.errors import BadData
 def test_built_in_table() -> None:
     data = prepare()
     assert data.shape == {"inputs": 30, "outputs": 1}
-    assert data.sizes == {"train": 341, "validation": 114, "test": 114}
+    assert data.sizes == {"train": 342, "validation": 85, "test": 142}
     assert (data.deciding, data.labels) == ("accuracy", ["benign", "malignant"])
     assert data.about[:2] == [
         "the built-in breast cancer table: 569 rows, 30 columns to learn from",

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from thrifty.architectures.cache import Cache
 
 HEAD_WIDTH = 64
-INITIAL_DEVIATION = 0.02
 
 
 class Attention(nn.Module):
@@ -84,9 +83,12 @@ class Block(nn.Module):
 
 
 def initialise(model: nn.Module, depth: int) -> None:
-    """GPT-2's initial weights: N(0, 0.02); the projections back into the stream over sqrt(2 depth), biases 0, norms 1.
+    """Fresh weights: N(0, 1 / inputs); the projections back into the stream over sqrt(2 depth), biases 0, norms 1.
 
-    Each block adds to the stream twice, so that its variance at the top does not grow with the depth.
+    So a layer's outputs are of the size of its inputs, at any width (LeCun et al., "Efficient BackProp", 1998). GPT-2's own 0.02 is
+    that at a width of 2500; at 128 it leaves a layer a quarter of its inputs' size, and most of a short training goes into mending
+    it. An embedding counts its width as inputs, as it is the output layer as well. Each block adds to the stream twice, so that its
+    variance at the top does not grow with the depth (as in GPT-2).
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.LayerNorm):
@@ -94,6 +96,6 @@ def initialise(model: nn.Module, depth: int) -> None:
             nn.init.zeros_(module.bias)
         elif isinstance(module, (nn.Linear, nn.Embedding)):
             depth_scale = math.sqrt(2 * depth) if name.endswith(".projection") else 1.0
-            nn.init.normal_(module.weight, std=INITIAL_DEVIATION / depth_scale)
+            nn.init.normal_(module.weight, std=module.weight.shape[1] ** -0.5 / depth_scale)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)

@@ -14,6 +14,7 @@ from typing import Any
 from thrifty.errors import BadConfiguration
 
 BY_ARCHITECTURE_AND_MODEL = "by architecture and model"
+BY_TASK = "by task"
 """What a value of null stands for, where `resolve` works it out from these."""
 
 

@@ -17,6 +17,8 @@ def resolve(config: Config) -> Config:
     if config.optimizer.lr is None:
         config.optimizer.lr = float(f"{architecture.learning_rate(config.optimizer.name):.3g}")
     budget, task = config.budget, config.task
+    if config.regularizer.l2 is None:
+        config.regularizer.l2 = task.L2
     if budget.steps is None and budget.epochs is None:
         if budget.name == "quick":
             budget.steps, budget.epochs = task.QUICK_STEPS, task.QUICK_EPOCHS

@@ -15,7 +15,7 @@ from thrifty.config.choices.optimizers import Optimizer
 from thrifty.config.choices.precisions import Precision
 from thrifty.config.choices.schedules import Schedule
 from thrifty.config.choices.tasks import Task
-from thrifty.config.key import BY_ARCHITECTURE_AND_MODEL, check, key
+from thrifty.config.key import BY_ARCHITECTURE_AND_MODEL, BY_TASK, check, key
 from thrifty.errors import BadConfiguration
 
 
@@ -45,7 +45,7 @@ class Regularizer:
     """The lambda R(theta) of L(theta) + lambda R(theta), and its relatives; they combine."""
 
     l1: float = key("lambda of the sum of |w| over weight matrices, added to the loss", at_least=0)
-    l2: float = key("lambda of the sum of w^2 over weight matrices, added to the loss", at_least=0)
+    l2: float | None = key("lambda of the sum of w^2 over weight matrices, added to the loss", at_least=0, null=BY_TASK)
     dropout: float = key("share of activations dropped while training", at_least=0, below=1)
     label_smoothing: float = key("share of the target's probability spread over all classes", at_least=0, below=1)
 

@@ -105,7 +105,11 @@ def _check_sharding(config: Config) -> None:
         (config.optimizer.name not in _SHARED_OUT, f"optimizer={config.optimizer.name}", "use optimizer=adamw"),
         (config.precision.name == "fp16", "precision=fp16", "use precision=bf16"),
         (config.regularizer.l1 > 0, "regularizer.l1", "leave it out"),
-        (config.regularizer.l2 > 0, "regularizer.l2", "use optimizer.weight_decay"),
+        (
+            bool(config.regularizer.l2),
+            f"regularizer.l2={config.regularizer.l2}",
+            "give regularizer.l2=0 and optimizer.weight_decay",
+        ),
         (config.train.average > 0, "train.average", "leave it out"),
     ):
         if is_so:

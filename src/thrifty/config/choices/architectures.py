@@ -90,24 +90,24 @@ class Gpt(Transformer):
 
     TASKS: ClassVar[tuple[str, ...]] = ("text",)
     LADDER: ClassVar[dict[str, Rung]] = {
-        "nano": Rung({"width": 128, "depth": 4}, 16, 512),
-        "tiny": Rung({"width": 192, "depth": 12}, 16, 256),
-        "small": Rung({"width": 384, "depth": 12}, 16, 128),
-        "base": Rung({"width": 768, "depth": 12}, 8, 64),
+        "nano": Rung({"width": 128, "depth": 4}, 4, 512),
+        "tiny": Rung({"width": 192, "depth": 12}, 4, 256),
+        "small": Rung({"width": 384, "depth": 12}, 4, 128),
+        "base": Rung({"width": 768, "depth": 12}, 4, 64),
         "large": Rung({"width": 1024, "depth": 24}, 4, 24),
         "xlarge": Rung({"width": 1280, "depth": 36}, 4, 12),
         "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 8),
     }
     LEARNING_RATES: ClassVar[dict[str, float]] = {
-        "sgd": 0.5,
+        "sgd": 0.15,
         "momentum": 0.1,
         "nesterov": 0.1,
         "adagrad": 0.02,
         "rmsprop": 1e-3,
-        "adam": 4e-3,
-        "adamw": 4e-3,
+        "adam": 2e-3,
+        "adamw": 2e-3,
         "lion": 5e-4,
-        "muon": 8e-3,
+        "muon": 6e-3,
         "adafactor": 0.03,
     }
 
@@ -232,8 +232,8 @@ class Mlp(Architecture):
         "nesterov": 0.02,
         "adagrad": 0.03,
         "rmsprop": 1e-3,
-        "adam": 3e-3,
-        "adamw": 3e-3,
+        "adam": 1e-2,
+        "adamw": 1e-2,
         "lion": 5e-4,
         "muon": 5e-3,
         "adafactor": 0.05,

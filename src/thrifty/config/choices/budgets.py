@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from thrifty.config.key import key
+from thrifty.config.key import BY_TASK, key
 from thrifty.errors import BadConfiguration
-
-BY_TASK = "by task"
 
 
 @dataclass(kw_only=True)

@@ -39,6 +39,8 @@ class Task:
     QUICK_EPOCHS: ClassVar[float | None] = None
     FULL_EPOCHS: ClassVar[float]
     """Passes over the training split of `budget=full`."""
+    L2: ClassVar[float] = 0.0
+    """`regularizer.l2` unless told."""
 
     name: str
     path: str | None = key("data of your own: a file or folder the task can read", null="built in")
@@ -51,7 +53,7 @@ class Task:
 class Text(Task):
     """Byte-level language modelling: predict the next byte of a text."""
 
-    QUICK_STEPS: ClassVar[int | None] = 300
+    QUICK_STEPS: ClassVar[int | None] = 2000
     FULL_EPOCHS: ClassVar[float] = 1.0
 
 
@@ -98,6 +100,7 @@ class Tabular(Classification):
 
     QUICK_EPOCHS: ClassVar[float | None] = 10.0
     FULL_EPOCHS: ClassVar[float] = 100.0
+    L2: ClassVar[float] = 0.002
 
     target: str | None = key("the column to predict; needed with task.path", null="built in")
     kind: Kind = key("what the target is; auto looks at its values")
