@@ -49,7 +49,7 @@ def test_a_claimed_directory_holds_a_running_record_and_its_configuration(store:
     assert [one.name for one in (store / "runs").iterdir()] == [own.path.name]
     record = read_record(own.path)
     assert (record["status"], record["attempt"]["pid"]) == ("running", os.getpid())
-    assert "lr: 0.003" in (own.path / "config.yaml").read_text()
+    assert "lr: 0.01" in (own.path / "config.yaml").read_text()
     assert (own.path / "overrides.yaml").read_text() == "- task=tabular\n"
 
 

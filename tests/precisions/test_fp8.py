@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 
 import pytest
 import torch
@@ -46,7 +47,8 @@ def test_outputs_and_gradients_are_those_of_fp32_within_its_rounding() -> None:
     for model in (exact, rounded):
         nn.functional.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten()).backward()
     error = ((rounded(tokens) - exact(tokens)).norm() / exact(tokens).norm()).item()
-    assert 1e-4 < error < 2**-4, "3 bits of mantissa: a relative 2^-4 a rounding at most; equal ones would mean none was"
+    # 3 bits of mantissa: a relative 2^-4 a rounding at most, and the errors of eight layers add up as independent ones do.
+    assert 1e-4 < error < 2**-4 * math.sqrt(8), "equal ones would mean that none was rounded"
     for (name, ours), theirs in zip(rounded.named_parameters(), exact.parameters(), strict=True):
         assert ours.grad is not None, name
         assert theirs.grad is not None, name

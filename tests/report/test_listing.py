@@ -21,7 +21,7 @@ from thrifty.report.terminal import show
         ("seed", 7),
         ("optimizer", "sgd"),
         ("optimizer.lr", 0.5),
-        ("task.validation", 0.2),
+        ("task.validation", 0.15),
         ("model", "nano"),
         ("tags", ["a", "b"]),
         ("quality/accuracy", 0.9211),

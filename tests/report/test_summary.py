@@ -31,7 +31,7 @@ def test_the_whole_of_a_small_record() -> None:
     metrics = {"quality/accuracy": measured(0.9211, 0.8567, 0.9579), "train/steps": measured(107)}
     assert text(make_record("seed=3") | {"metrics": metrics}).splitlines()[:8] == [
         "",
-        "tabular · mlp nano · train   adam, lr 0.003, batch 32, fp32 on cpu, seed 3",
+        "tabular · mlp nano · train   adam, lr 0.01, batch 32, fp32 on cpu, seed 3",
         "                      value  95% interval      what it is",
         "How good (test split, touched once)",
         "  quality/accuracy  92.11 %  85.67 to 95.79 %  share of examples classified right",

@@ -99,7 +99,7 @@ class Gpt(Transformer):
         "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 8),
     }
     LEARNING_RATES: ClassVar[dict[str, float]] = {
-        "sgd": 0.15,
+        "sgd": 0.125,
         "momentum": 0.1,
         "nesterov": 0.1,
         "adagrad": 0.02,
@@ -107,7 +107,7 @@ class Gpt(Transformer):
         "adam": 2e-3,
         "adamw": 2e-3,
         "lion": 5e-4,
-        "muon": 6e-3,
+        "muon": 8e-3,
         "adafactor": 0.03,
     }
 
