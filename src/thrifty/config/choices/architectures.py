@@ -64,12 +64,15 @@ class Transformer(Architecture):
     width: int | None = key("size of the residual stream, a multiple of 64", at_least=64, null=BY_MODEL)
     depth: int | None = key("number of blocks", at_least=1, null=BY_MODEL)
 
+    PLAIN_DEPTH_POWER: ClassVar[float] = 0.0
+    """How fast the best rate falls as the model deepens, of optimizers that step by the gradient itself."""
+
     def learning_rate(self, optimizer: str) -> float:
         """Falls as the model widens by `WIDTH_POWERS`, and with the root of the depth for as many blocks that move together."""
         assert self.width is not None
         assert self.depth is not None
         power = WIDTH_POWERS[optimizer]
-        deep = (4 / max(4, self.depth)) ** 0.5 if power else 1.0
+        deep = (4 / max(4, self.depth)) ** (0.5 if power else self.PLAIN_DEPTH_POWER)
         return self.LEARNING_RATES[optimizer] * (128 / self.width) ** power * deep
 
     def check(self, path: str) -> None:
@@ -100,13 +103,13 @@ class Gpt(Transformer):
     }
     LEARNING_RATES: ClassVar[dict[str, float]] = {
         "sgd": 0.125,
-        "momentum": 0.1,
-        "nesterov": 0.1,
+        "momentum": 0.02,
+        "nesterov": 0.02,
         "adagrad": 0.02,
-        "rmsprop": 1e-3,
+        "rmsprop": 5e-4,
         "adam": 2e-3,
         "adamw": 2e-3,
-        "lion": 5e-4,
+        "lion": 3e-4,
         "muon": 8e-3,
         "adafactor": 0.03,
     }
@@ -131,15 +134,16 @@ class Vit(Transformer):
         "xlarge": Rung({"width": 1280, "depth": 36}, 4, 64),
         "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 32),
     }
-    # Tuned on the digits: sgd, adam, adamw. The others stand to them as they do for gpt.
+    PLAIN_DEPTH_POWER: ClassVar[float] = 1.0
+    # Tuned on the digits: sgd, adamw and muon. The others stand to them as they do for gpt.
     LEARNING_RATES: ClassVar[dict[str, float]] = {
-        "sgd": 1.0,
-        "momentum": 0.1,
-        "nesterov": 0.1,
+        "sgd": 0.25,
+        "momentum": 0.03,
+        "nesterov": 0.03,
         "adagrad": 0.01,
         "rmsprop": 3e-4,
-        "adam": 1e-3,
-        "adamw": 1e-3,
+        "adam": 1.3e-3,
+        "adamw": 1.3e-3,
         "lion": 1e-4,
         "muon": 2e-3,
         "adafactor": 0.01,
@@ -175,7 +179,7 @@ class Resnet(Architecture):
         "xlarge": Rung({"depth": 152}, 16, 128),
         "xxlarge": Rung({"depth": 200}, 16, 128),
     }
-    # Tuned on the digits: sgd, adam, adamw. The others stand to them as they do for mlp.
+    # Tuned on the digits: sgd, adamw and muon. The others stand to them as they do for mlp.
     LEARNING_RATES: ClassVar[dict[str, float]] = {
         "sgd": 1.0,
         "momentum": 0.1,
@@ -185,7 +189,7 @@ class Resnet(Architecture):
         "adam": 1e-2,
         "adamw": 1e-2,
         "lion": 1e-3,
-        "muon": 2e-2,
+        "muon": 1e-2,
         "adafactor": 0.05,
     }
 
