@@ -64,15 +64,14 @@ class Transformer(Architecture):
     width: int | None = key("size of the residual stream, a multiple of 64", at_least=64, null=BY_MODEL)
     depth: int | None = key("number of blocks", at_least=1, null=BY_MODEL)
 
-    PLAIN_DEPTH_POWER: ClassVar[float] = 0.0
-    """How fast the best rate falls as the model deepens, of optimizers that step by the gradient itself."""
-
     def learning_rate(self, optimizer: str) -> float:
-        """Falls as the model widens by `WIDTH_POWERS`, and with the root of the depth for as many blocks that move together."""
+        """Falls as the model widens by `WIDTH_POWERS`, and as it deepens, for as many blocks that move together: with the root of the
+        depth, or where steps are the gradient itself, which grows with the depth, with the depth.
+        """
         assert self.width is not None
         assert self.depth is not None
         power = WIDTH_POWERS[optimizer]
-        deep = (4 / max(4, self.depth)) ** (0.5 if power else self.PLAIN_DEPTH_POWER)
+        deep = (4 / max(4, self.depth)) ** (0.5 if power else 1.0)
         return self.LEARNING_RATES[optimizer] * (128 / self.width) ** power * deep
 
     def check(self, path: str) -> None:
@@ -134,7 +133,6 @@ class Vit(Transformer):
         "xlarge": Rung({"width": 1280, "depth": 36}, 4, 64),
         "xxlarge": Rung({"width": 1600, "depth": 48}, 4, 32),
     }
-    PLAIN_DEPTH_POWER: ClassVar[float] = 1.0
     # Tuned on the digits: sgd, adamw and muon. The others stand to them as they do for gpt.
     LEARNING_RATES: ClassVar[dict[str, float]] = {
         "sgd": 0.25,
