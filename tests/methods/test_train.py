@@ -24,14 +24,14 @@ from torch import Tensor, nn
 
 from conftest import QUIET, FinishedRun
 from thrifty.config.compose import compose, plain
-from thrifty.config.registry import load
+from thrifty.config.registry import CHOICES, load
 from thrifty.config.schema import Config
 from thrifty.errors import BadConfiguration, BadData, Diverged
 from thrifty.events import Event, Preparing
 from thrifty.measure.statistics import mean_interval, median_interval, share_interval
 from thrifty.methods.arithmetic import training_metrics
 from thrifty.methods.evaluate import predictor, scores_of
-from thrifty.methods.model import load_trained
+from thrifty.methods.model import load_trained, manifest_of, same_architecture
 from thrifty.methods.train import TrainMethod
 from thrifty.metrics import METRICS
 from thrifty.record import new_record
@@ -433,6 +433,16 @@ def test_a_checkpoint_of_another_precision_is_cast(run: Callable[..., Run]) -> N
     child = run(*SMALL, *STANDING_STILL, "precision=bf16", "precision.weights=bf16", f"checkpoint={parent.record['id']}")
     before, after = load_trained(parent.path, CPU).module.state_dict(), load_trained(child.path, CPU).module.state_dict()
     assert all(torch.equal(after[name], before[name].bfloat16()) for name in before)
+
+
+@pytest.mark.parametrize("name", CHOICES["architecture"])
+def test_a_manifest_is_known_as_of_the_architecture_it_was_written_of(name: str) -> None:
+    task = CHOICES["architecture"][name].schema.TASKS[0]  # type: ignore[attr-defined]
+    config = compose([f"task={task}", f"architecture={name}"])
+    manifest = json.loads(json.dumps(manifest_of(plain(config), "", {}, {})))
+    assert same_architecture(config.architecture, manifest)
+    other = compose([f"task={task}", f"architecture={name}", "model=tiny"])
+    assert not same_architecture(other.architecture, manifest)
 
 
 @pytest.mark.parametrize("other", ["architecture.widths=[8,5]", "model=tiny", "task.ignore=[mean area]"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,4 +101,4 @@ def architecture_of(manifest: dict[str, Any]) -> Architecture:
 
 def same_architecture(config: Architecture, manifest: dict[str, Any]) -> bool:
     """Whether a run's weights fit an experiment's model."""
-    return asdict(config) == manifest["architecture"]
+    return config == architecture_of(manifest)
