@@ -17,8 +17,9 @@ def resolve(config: Config) -> Config:
     if config.optimizer.lr is None:
         config.optimizer.lr = float(f"{architecture.learning_rate(config.optimizer.name):.3g}")
     budget, task = config.budget, config.task
-    if config.regularizer.l2 is None:
-        config.regularizer.l2 = task.L2
+    for name in ("l2", "dropout", "label_smoothing"):
+        if getattr(config.regularizer, name) is None:
+            setattr(config.regularizer, name, task.REGULARIZER.get(name, 0.0))
     if budget.steps is None and budget.epochs is None:
         if budget.name == "quick":
             budget.steps, budget.epochs = task.QUICK_STEPS, task.QUICK_EPOCHS

@@ -46,8 +46,10 @@ class Regularizer:
 
     l1: float = key("lambda of the sum of |w| over weight matrices, added to the loss", at_least=0)
     l2: float | None = key("lambda of the sum of w^2 over weight matrices, added to the loss", at_least=0, null=BY_TASK)
-    dropout: float = key("share of activations dropped while training", at_least=0, below=1)
-    label_smoothing: float = key("share of the target's probability spread over all classes", at_least=0, below=1)
+    dropout: float | None = key("share of activations dropped while training", at_least=0, below=1, null=BY_TASK)
+    label_smoothing: float | None = key(
+        "share of the target's probability spread over all classes", at_least=0, below=1, null=BY_TASK
+    )
 
 
 @dataclass(kw_only=True)

@@ -130,7 +130,7 @@ class TrainingModule(pl.LightningModule):
         with self.precision.context(inputs.device.type):
             outputs = self.forward_pass(inputs)
         wide = outputs if outputs.dtype is torch.float64 else outputs.float()
-        return self.data.loss(wide, targets, self.regularizer.label_smoothing)
+        return self.data.loss(wide, targets, self.regularizer.label_smoothing or 0.0)
 
     def _penalty(self) -> Tensor | None:
         """Lambda R(theta): l1 * sum |w| + l2 * sum w^2 over weight matrices; biases and norms are left out."""

@@ -200,7 +200,7 @@ class TrainMethod:
 
     def _model(self) -> nn.Module:
         # Built on the CPU, so that a seed gives the same weights on every device.
-        model = build_model(self.config.architecture, self.data.shape, self.config.regularizer.dropout)
+        model = build_model(self.config.architecture, self.data.shape, self.config.regularizer.dropout or 0.0)
         if self._initial is not None:
             trained = load_trained(self._initial, torch.device("cpu"))
             model.load_state_dict(trained.module.state_dict())

@@ -39,8 +39,8 @@ class Task:
     QUICK_EPOCHS: ClassVar[float | None] = None
     FULL_EPOCHS: ClassVar[float]
     """Passes over the training split of `budget=full`."""
-    L2: ClassVar[float] = 0.0
-    """`regularizer.l2` unless told."""
+    REGULARIZER: ClassVar[dict[str, float]] = {}
+    """l2, dropout and label_smoothing unless told, where they are not 0."""
 
     name: str
     path: str | None = key("data of your own: a file or folder the task can read", null="built in")
@@ -72,6 +72,7 @@ class Image(Classification):
 
     QUICK_EPOCHS: ClassVar[float | None] = 30.0
     FULL_EPOCHS: ClassVar[float] = 200.0
+    REGULARIZER: ClassVar[dict[str, float]] = {"dropout": 0.1, "label_smoothing": 0.1}
 
     resize: int | None = key(
         "side that images are scaled to, whatever their shape", unit="pixels", at_least=1, at_most=1024, null="as they are"
@@ -100,7 +101,7 @@ class Tabular(Classification):
 
     QUICK_EPOCHS: ClassVar[float | None] = 10.0
     FULL_EPOCHS: ClassVar[float] = 100.0
-    L2: ClassVar[float] = 0.002
+    REGULARIZER: ClassVar[dict[str, float]] = {"l2": 0.002}
 
     target: str | None = key("the column to predict; needed with task.path", null="built in")
     kind: Kind = key("what the target is; auto looks at its values")
