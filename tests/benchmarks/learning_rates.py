@@ -54,7 +54,7 @@ def losses(typed: list[str], rates: list[float], seeds: int, folder: Path) -> li
     """Mean validation loss at the end, by learning rate; infinite where training ran away. What the folder has is not made again."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = [f"{one:.4g}" for one in rates]
-    missing = [one for one in texts if float(one) not in _found(folder)]
+    missing = [one for one in texts if len(_found(folder).get(float(one), [])) < seeds]
     if missing:
         given = [f"optimizer.lr={','.join(missing)}", f"seed=range(0,{seeds})", "logger=none", "measure=none"]
         output_of([*RUN, "-m", *typed, *given], str(folder), allowed=(0, 6))
@@ -71,6 +71,8 @@ def _found(folder: Path) -> dict[float, list[float]]:
     found: dict[float, list[float]] = {}
     for file in sorted(folder.glob("results/sweeps/*/*/result.json")):
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if record["status"] not in ("ok", "diverged"):  # one that was stopped tells nothing
+            continue
         value = record["metrics"].get("validation/loss", {}).get("value") if record["status"] == "ok" else None
         found.setdefault(record["config"]["optimizer"]["lr"], []).append(float("inf") if value is None else value)
     return found
