@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 
 import pytest
 import torch
@@ -18,7 +17,11 @@ TORCHAO = pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason
 
 def gpt() -> nn.Module:
     torch.manual_seed(0)
-    return load("architecture", "gpt")(chosen("architecture=gpt", width=64, depth=2), {"vocabulary": 50, "context": 16}, 0.0)
+    model = load("architecture", "gpt")(chosen("architecture=gpt", width=64, depth=2), {"vocabulary": 50, "context": 16}, 0.0)
+    for one in model.parameters():  # small beside the stream, so that the roundings of eight layers do not add up
+        if one.ndim >= 2:
+            nn.init.normal_(one, std=0.02)
+    return model
 
 
 def mlp(widths: list[int], inputs: int, outputs: int) -> nn.Module:
@@ -47,8 +50,7 @@ def test_outputs_and_gradients_are_those_of_fp32_within_its_rounding() -> None:
     for model in (exact, rounded):
         nn.functional.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten()).backward()
     error = ((rounded(tokens) - exact(tokens)).norm() / exact(tokens).norm()).item()
-    # 3 bits of mantissa: a relative 2^-4 a rounding at most, and the errors of eight layers add up as independent ones do.
-    assert 1e-4 < error < 2**-4 * math.sqrt(8), "equal ones would mean that none was rounded"
+    assert 1e-4 < error < 2**-4, "3 bits of mantissa: a relative 2^-4 a rounding at most; equal ones would mean none was"
     for (name, ours), theirs in zip(rounded.named_parameters(), exact.parameters(), strict=True):
         assert ours.grad is not None, name
         assert theirs.grad is not None, name
