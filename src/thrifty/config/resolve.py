@@ -1,4 +1,4 @@
-"""What is worked out from other keys: shape, batch size, learning rate and length by task, architecture and size."""
+"""What is worked out from other keys: shape, batch size, learning rate, regularisation and length by task, architecture and size."""
 
 from __future__ import annotations
 
