@@ -26,9 +26,9 @@ CASES = {
 """What each architecture is tried on; all 359 images of the digits' validation split are looked at."""
 STEPS = {
     "mlp": {},
-    "vit": {"nano": 150, "tiny": 80, "small": 40},
-    "resnet": {"nano": 150, "tiny": 150, "small": 40},
-    "gpt": {"nano": 400, "tiny": 100, "small": 40},
+    "vit": {"nano": 150, "tiny": 80, "small": 60},
+    "resnet": {"nano": 150, "tiny": 150, "small": 60},
+    "gpt": {"nano": 400, "tiny": 100, "small": 60},
 }
 """Optimiser steps, where `budget=quick` would take too many for fifteen trainings and more."""
 
