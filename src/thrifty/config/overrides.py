@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from thrifty.config.key import Key
-from thrifty.config.registry import CHOICES
+from thrifty.config.registry import CHOICES, ONLY_WITH
 from thrifty.config.table import all_keys
 from thrifty.config.values import default_choice
 from thrifty.errors import BadConfiguration, nearest
@@ -52,6 +52,7 @@ def check_overrides(overrides: Sequence[str]) -> None:
             raise BadConfiguration(f"{text}: gives several values; add -m to run one experiment for each")
         if one.is_delete():
             raise BadConfiguration(f"{text}: keys cannot be removed; set the value you want instead, or null")
+        _check_method(name, text, chosen.get("method") or default_choice("method"))
         if name in CHOICES:
             value = "null" if one.value() is None else str(one.value())
             if value not in CHOICES[name]:
@@ -61,6 +62,12 @@ def check_overrides(overrides: Sequence[str]) -> None:
                 )
         else:
             _check_key(name, text, chosen)
+
+
+def _check_method(name: str, text: str, method: str) -> None:
+    wanted = ONLY_WITH.get(name.split(".")[0])
+    if wanted is not None and method != wanted:
+        raise BadConfiguration(f"{text}: goes with method={wanted} only, this is method={method}; add method={wanted}")
 
 
 def _check_key(name: str, text: str, chosen: dict[str, str]) -> None:
