@@ -206,6 +206,7 @@ def _seconds(text: str) -> float:
 def _parser() -> argparse.ArgumentParser:
     from thrifty import __version__
     from thrifty.report import commands
+    from thrifty.report.cache import cache_command
 
     parser = _Parser(prog="thrifty", description="Measure what makes a neural network cheaper.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -277,6 +278,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--temperature", type=float, default=0.8, metavar="T", help="text: 0 takes the likeliest byte (0.8)")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="text: seed of the drawing (0)")
     one.set_defaults(command=commands.predict)
+
+    one = names.add_parser("cache", help="the dense models kept for compressing: what there is, or --clear")
+    one.add_argument(
+        "--clear", nargs="?", const="", metavar="RUN", help="remove them all, or those with this in their name; your own runs stay"
+    )
+    one.set_defaults(command=cache_command)
 
     one = names.add_parser("doctor", help="what this machine can do, and what would spoil a measurement on it now")
     one.add_argument("--json", action="store_true", help="everything, as JSON")

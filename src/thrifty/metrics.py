@@ -78,6 +78,12 @@ _OTHERS = (
     Metric("size/parameters", "", _LOWER, "parameters, shared ones counted once"),
     Metric("size/nonzero", "", _LOWER, "parameters that are not zero"),
     Metric("size/file_mib", "MiB", _LOWER, "bytes of the weights file"),
+    Metric("size/file_zstd_mib", "MiB", _LOWER, "the same file, compressed by zstd"),
+    Metric("size/file_sparse_mib", "MiB", _LOWER, "the weights as a bitmask and the values that are not zero"),
+    Metric("size/memory_mib", "MiB", _LOWER, "bytes of the weights in memory"),
+    Metric("compress/sparsity", "", "", "share of the weights open to the pruner that are gone"),
+    Metric("compress/time_s", "s", _LOWER, "time of compressing and of fine-tuning, the dense training not counted"),
+    Metric("compress/flops", "FLOP", _LOWER, "floating-point operations of the same"),
 )
 
 METRICS: dict[str, Metric] = {

@@ -171,6 +171,11 @@ class Config:
             raise BadConfiguration(
                 f"pruner={pruner.name} method.pace={method.pace.name}: do not go together; take method.pace={' or '.join(paces)}"
             )
+        if self.train.patience and method.pace.name != "one_shot":
+            raise BadConfiguration(
+                f"train.patience={self.train.patience} method.pace={method.pace.name}: do not go together; the best weights may be those "
+                "of a model that was not pruned yet, so take train.patience=0 or method.pace=one_shot"
+            )
         if method.rewind and pruner.PHYSICAL:
             raise BadConfiguration(
                 f"pruner={pruner.name} method.rewind=true: do not go together; the first weights belong to units that are gone, so take "

@@ -78,9 +78,14 @@ class Findings:
         self._write_samples()
         self._write("history.csv", _history_csv(trace.history))
 
-    def weights(self, model: nn.Module) -> None:
-        """Save the model, with all that building it takes."""
+    def weights(self, model: nn.Module, form: dict[str, Any] | None = None) -> None:
+        """Save the model, with all that building it takes.
+
+        Args:
+            form: shapes of a model that has not those of its configuration.
+        """
         manifest = manifest_of(self.record["config"], self.record["config_hash"], self._data.shape, self._data.state())
+        manifest |= {} if form is None else {"form": form}
         size = safetensors.save(self.path, model, manifest)
         self.record["metrics"] |= size_metrics(model, size)
 

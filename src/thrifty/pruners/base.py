@@ -58,7 +58,7 @@ class MaskPruner(ABC):
             Unsupported: the model has nothing that the pruner could prune.
         """
 
-    def observe(self, model: nn.Module, lr: float) -> None:
+    def observe(self, model: nn.Module, lr: float) -> None:  # noqa: B027 - most do not look
         """Between the gradients and the step of every optimiser step while weights are going."""
 
 

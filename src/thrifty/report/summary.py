@@ -19,6 +19,7 @@ SECTIONS = {
     "train/": "Cost of training",
     "infer/": "Cost of prediction",
     "size/": "Size",
+    "compress/": "Cost of compressing",
 }
 Row = tuple[str, str, str, str]
 """Name, value, interval and meaning of a metric."""

@@ -13,7 +13,7 @@ from thrifty.config.choices.loggers import Wandb
 from thrifty.errors import Unsupported
 from thrifty.events import Event, Finished, HistoryRow, Started
 
-_JOB_TYPES = {"train": "train"}
+_JOB_TYPES = {"train": "train", "prune": "prune"}
 _SERVER_SECONDS = 20
 """How long wandb's server may take to take a run in; the worker's events wait meanwhile."""
 
