@@ -107,11 +107,12 @@ def _one_experiment(overrides: list[str]) -> int:
 
     from thrifty.execution.experiment import run_experiment
     from thrifty.execution.resumption import resumed_run
+    from thrifty.instrument.waterfall import fill
 
     resumed = None
     if config.resume is not None:
         resumed, config, overrides = resumed_run(config, overrides)
-    outcome = run_experiment(config, overrides, Path(config.store) / "runs", Console(stderr=True), resumed=resumed)
+    outcome = run_experiment(config, overrides, Path(config.store) / "runs", Console(stderr=True), resumed=resumed, complete=fill)
     if outcome.message is not None:
         sys.stderr.write(f"error: {outcome.message}\n")
     elif outcome.record is not None and outcome.exit_code not in (0, *STOPPED):

@@ -74,6 +74,7 @@ _OTHERS = (
     Metric("infer/mapped_mib", "MiB", _LOWER, "of the same, what is mapped from files: libraries, weights"),
     Metric("infer/peak_device_mib", "MiB", _LOWER, "peak memory the accelerator's allocator gave it"),
     Metric("infer/flops_per_sample", "FLOP", _LOWER, "floating-point operations of one prediction"),
+    Metric("infer/nonzero_flops_per_sample", "FLOP", _LOWER, "of them, those with a weight that is not zero"),
     Metric("infer/energy_j_per_sample", "J", _LOWER, "energy of a prediction at the run's batch size, likewise"),
     Metric("size/parameters", "", _LOWER, "parameters, shared ones counted once"),
     Metric("size/nonzero", "", _LOWER, "parameters that are not zero"),

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -14,7 +15,7 @@ from thrifty.config import registry
 from thrifty.config.overrides import parse
 from thrifty.config.schema import Config
 from thrifty.errors import BadData, ThriftyError
-from thrifty.events import Event
+from thrifty.events import Event, Finished, Preparing
 from thrifty.execution.batch_size import BatchSize, find_batch_size
 from thrifty.execution.dense import dense_run
 from thrifty.execution.fork_server import warm_up
@@ -25,26 +26,39 @@ from thrifty.sinks.terminal import TerminalSink
 from thrifty.store import find_run, read_record
 
 
+Complete = Callable[[Path, dict[str, Any], Callable[[str], None]], None]
+"""(directory, record, tell) -> None: adds to a finished record, on disk too, what only the command line can find out."""
+
+
 def run_experiment(
-    config: Config, overrides: list[str], parent: Path, console: Console, group: str | None = None, resumed: Path | None = None
+    config: Config,
+    overrides: list[str],
+    parent: Path,
+    console: Console,
+    group: str | None = None,
+    resumed: Path | None = None,
+    complete: Complete | None = None,
 ) -> Outcome:
     """Run it in a worker, its events going to the terminal and the logger.
 
     Args:
         resumed: directory of a run that goes on; None begins one.
+        complete: called with the record of a compression that ended well, before the logger hears of its end.
     """
     if config.method.name != "train" and resumed is None:
-        return _compression(config, overrides, parent, console, group)
+        return _compression(config, overrides, parent, console, group, complete)
     origin = None
     if resumed is not None and config.method.name != "train":
         try:
             origin = find_run(Path(config.store), read_record(resumed)["parents"][0])
         except (ThriftyError, IndexError) as error:
             return Outcome(BadData.exit_code, None, None, f"resume={resumed.name}: the dense model it began with is gone ({error})")
-    return _experiment(config, overrides, parent, console, group, resumed, origin)
+    return _experiment(config, overrides, parent, console, group, resumed, origin, complete if origin is not None else None)
 
 
-def _compression(config: Config, overrides: list[str], parent: Path, console: Console, group: str | None) -> Outcome:
+def _compression(
+    config: Config, overrides: list[str], parent: Path, console: Console, group: str | None, complete: Complete | None
+) -> Outcome:
     """What begins with a dense model, which is trained first where there is none."""
 
     def tell(sentence: str) -> None:
@@ -59,7 +73,7 @@ def _compression(config: Config, overrides: list[str], parent: Path, console: Co
         return Outcome(error.exit_code, None, None, str(error))
     if dense.failed is not None:
         return dense.failed
-    return _experiment(config, overrides, parent, console, group, origin=dense.path)
+    return _experiment(config, overrides, parent, console, group, origin=dense.path, complete=complete)
 
 
 def _experiment(
@@ -70,6 +84,7 @@ def _experiment(
     group: str | None = None,
     resumed: Path | None = None,
     origin: Path | None = None,
+    complete: Complete | None = None,
 ) -> Outcome:
     warm_up()  # its imports go on while the logger makes its own
     try:
@@ -81,7 +96,12 @@ def _experiment(
         return Outcome(error.exit_code, None, None, str(error))
     sinks = [Guarded(TerminalSink(console)), Guarded(logger)]
 
+    def tell(sentence: str) -> None:
+        handle(Preparing(sentence))
+
     def handle(event: Event) -> None:
+        if complete is not None and isinstance(event, Finished) and event.exit_code == 0:
+            complete(Path(event.path), event.record, tell)
         for sink in sinks:
             sink.handle(event)
 

@@ -16,6 +16,7 @@ from thrifty.config.choices.methods import Pace, Prune
 from thrifty.errors import BadConfiguration, BadData, Unsupported
 from thrifty.execution.batch_size import BatchSize
 from thrifty.measure.energy import EnergyMeter
+from thrifty.measure.flops import nonzero_flops
 from thrifty.measure.memory import PeakHostMemory
 from thrifty.methods.data_parallel import Alone
 from thrifty.methods.model import build_model, example_inputs
@@ -188,6 +189,7 @@ class PruneMethod(TrainMethod):
 
     def _save(self, model: nn.Module) -> None:
         super()._save(model)
+        self._finished = model
         left = 0
         parameters = dict(model.named_parameters())
         for name in self._open:
@@ -200,6 +202,10 @@ class PruneMethod(TrainMethod):
     def _tell_cost(self) -> None:
         metrics = self.findings.metrics
         metrics["compress/time_s"] = measured(self.pruning_s + metrics["train/time_s"]["value"])
+        counted = metrics.get("infer/flops_per_sample")
+        if counted is not None:
+            one = example_inputs(self.config.architecture, self.data.shape, 1).to(self.device)
+            metrics["infer/nonzero_flops_per_sample"] = measured(nonzero_flops(self._finished.eval(), one, counted["value"]))
         flops = metrics.get("train/flops")
         if flops is not None:
             metrics["compress/flops"] = flops

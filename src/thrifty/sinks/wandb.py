@@ -106,11 +106,25 @@ class WandbSink:
             for bound in ("low", "high"):
                 if entry.get(bound) is not None:
                     summary[f"{name}.{bound}"] = entry[bound]
+        for step in record.get("waterfall") or []:
+            if step["ratio"] is not None:
+                summary[f"waterfall/{step['metric']}"] = step["ratio"]
         self._run.summary.update(summary)
+        self._log_waterfall(path, record.get("waterfall") or [])
         if self.config.artifact and self.mode != "disabled":
             self._keep_weights(path, record)
         run, self._run = self._run, None
         run.finish(exit_code=exit_code)
+
+    def _log_waterfall(self, path: Path, steps: list[dict[str, Any]]) -> None:
+        if not steps:
+            return
+        import wandb
+
+        columns = ["metric", "dense", "compressed", "ratio", "low", "high", "how", "why"]
+        with _directories(path):
+            table = wandb.Table(columns=columns, data=[[step[one] for one in columns] for step in steps], allow_mixed_types=True)
+            self._run.log({"waterfall": table})
 
     def _keep_weights(self, path: Path, record: dict[str, Any]) -> None:
         files = [path / "model.safetensors", path / "model.json"]

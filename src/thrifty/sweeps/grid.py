@@ -20,6 +20,7 @@ from thrifty.execution import fork_server
 from thrifty.execution.experiment import run_experiment
 from thrifty.execution.launch import Outcome
 from thrifty.execution.ranks import launched_by
+from thrifty.instrument.waterfall import fill
 from thrifty.stop import STOPPED
 from thrifty.store import SHARED, utc_stamp
 
@@ -88,7 +89,7 @@ def run_grid(arguments: Sequence[str], console: Console) -> GridResult:
     with _shared(Path(configs[0].store) / SHARED / name):
         for number, (overrides, config) in enumerate(zip(grid, configs, strict=True), 1):
             console.print(f"[bold]{number}/{len(grid)}[/]  {' '.join(overrides)}", highlight=False)
-            outcome = run_experiment(config, overrides, result.directory, console, group=name)
+            outcome = run_experiment(config, overrides, result.directory, console, group=name, complete=fill)
             result.outcomes.append(outcome)
             if outcome.message is not None:
                 console.print(f"  refused: {outcome.message}", style="red", markup=False, highlight=False)
