@@ -130,7 +130,9 @@ def held(store: Path, config_hash: str, waiting: str, tell: Any) -> Iterator[Non
             tell(waiting)
             lock.acquire()
     except OSError as error:
-        raise BadData(f"{directory}: cannot be written ({error.strerror}); free some space or give another store=DIR") from error
+        raise BadData(
+            f"{directory}: cannot be written ({error.strerror}); free some space or give another store=DIR"
+        ) from error
     try:
         yield
     finally:

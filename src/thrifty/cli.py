@@ -112,7 +112,9 @@ def _one_experiment(overrides: list[str]) -> int:
     resumed = None
     if config.resume is not None:
         resumed, config, overrides = resumed_run(config, overrides)
-    outcome = run_experiment(config, overrides, Path(config.store) / "runs", Console(stderr=True), resumed=resumed, complete=fill)
+    outcome = run_experiment(
+        config, overrides, Path(config.store) / "runs", Console(stderr=True), resumed=resumed, complete=fill
+    )
     if outcome.message is not None:
         sys.stderr.write(f"error: {outcome.message}\n")
     elif outcome.record is not None and outcome.exit_code not in (0, *STOPPED):
@@ -282,7 +284,11 @@ def _parser() -> argparse.ArgumentParser:
 
     one = names.add_parser("cache", help="the dense models kept for compressing: what there is, or --clear")
     one.add_argument(
-        "--clear", nargs="?", const="", metavar="RUN", help="remove them all, or those with this in their name; your own runs stay"
+        "--clear",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="remove them all, or those with this in their name; your own runs stay",
     )
     one.set_defaults(command=cache_command)
 

@@ -8,7 +8,16 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-_TRAINING = ("architectures", "methods", "optimizers", "precisions", "schedules", "tasks", "config/choices", "config/resolve.py")
+_TRAINING = (
+    "architectures",
+    "methods",
+    "optimizers",
+    "precisions",
+    "schedules",
+    "tasks",
+    "config/choices",
+    "config/resolve.py",
+)
 """Of our package, all that decides what weights come out of a training."""
 
 
@@ -38,5 +47,7 @@ def data_stamp(path: str | None) -> str:
             status = file.stat()
         except OSError:  # whoever reads it tells
             continue
-        found.update(f"{file.relative_to(root) if file != root else file.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        found.update(
+            f"{file.relative_to(root) if file != root else file.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode()
+        )
     return found.hexdigest()

@@ -25,7 +25,6 @@ from thrifty.sinks.base import Sink
 from thrifty.sinks.terminal import TerminalSink
 from thrifty.store import find_run, read_record
 
-
 Complete = Callable[[Path, dict[str, Any], Callable[[str], None]], None]
 """(directory, record, tell) -> None: adds to a finished record, on disk too, what only the command line can find out."""
 
@@ -52,7 +51,9 @@ def run_experiment(
         try:
             origin = find_run(Path(config.store), read_record(resumed)["parents"][0])
         except (ThriftyError, IndexError) as error:
-            return Outcome(BadData.exit_code, None, None, f"resume={resumed.name}: the dense model it began with is gone ({error})")
+            return Outcome(
+                BadData.exit_code, None, None, f"resume={resumed.name}: the dense model it began with is gone ({error})"
+            )
     return _experiment(config, overrides, parent, console, group, resumed, origin, complete if origin is not None else None)
 
 
@@ -106,7 +107,9 @@ def _experiment(
             sink.handle(event)
 
     try:
-        return launch(config, overrides, parent, handle, resumed, _batch_size(config, overrides, resumed, handle), ranks, origin)
+        return launch(
+            config, overrides, parent, handle, resumed, _batch_size(config, overrides, resumed, handle), ranks, origin
+        )
     finally:
         for sink in sinks:
             sink.close()

@@ -173,4 +173,3 @@ def _ceiling(run: Path) -> float | None:
     except (OSError, ValueError):
         return None
     return float(found) if isinstance(found, (int, float)) and found > 0 else None
-

@@ -140,7 +140,9 @@ def _speed(ratio: float, low: float | None, high: float | None, facts: Facts, do
     rate = f"{done / 1e9:.3g} of the {facts.ceiling / 1e9:.3g} GFLOP/s this machine's products reach"
     if share >= _BUSY:
         return f"saves less time than operations, though products take most of it ({rate}): smaller ones are less efficient"
-    return f"saves less time than operations: {when} the time goes into calls and moving activations, not into products ({rate})"
+    return (
+        f"saves less time than operations: {when} the time goes into calls and moving activations, not into products ({rate})"
+    )
 
 
 def _quality(ratio: float | None, low: float | None, high: float | None, facts: Facts) -> str:

@@ -20,6 +20,7 @@ from thrifty.measure.energy import EnergyMeter, energy_entry
 from thrifty.measure.memory import PeakHostMemory
 from thrifty.methods.arithmetic import quality_metrics, size_metrics, training_metrics
 from thrifty.methods.evaluate import scores_of
+from thrifty.methods.file_sizes import packed_sizes
 from thrifty.methods.fresh_loading import Loaded
 from thrifty.methods.inference import inference_metrics
 from thrifty.methods.model import manifest_of
@@ -88,6 +89,8 @@ class Findings:
         manifest |= {} if form is None else {"form": form}
         size = safetensors.save(self.path, model, manifest)
         self.record["metrics"] |= size_metrics(model, size)
+        if self._config.measure.seconds:
+            self.record["metrics"] |= packed_sizes(self.path, model)
 
     def untouched(self) -> None:
         """Say why there is no quality."""

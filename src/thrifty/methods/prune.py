@@ -19,11 +19,11 @@ from thrifty.measure.energy import EnergyMeter
 from thrifty.measure.flops import nonzero_flops
 from thrifty.measure.memory import PeakHostMemory
 from thrifty.methods.data_parallel import Alone
+from thrifty.methods.file_sizes import sparse_size
 from thrifty.methods.model import build_model, example_inputs
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Trace
 from thrifty.methods.pruning import MaskUpkeep
-from thrifty.methods.sparse_files import compressed_sizes
 from thrifty.methods.train import TrainMethod
 from thrifty.metrics import measured
 from thrifty.pruners.base import Calibration, MaskPruner, UnitPruner
@@ -196,7 +196,8 @@ class PruneMethod(TrainMethod):
             if name in parameters:  # a block that was dropped took its own along
                 left += int(parameters[name].count_nonzero())
         self.findings.metrics["compress/sparsity"] = measured(1 - left / self._open_weights)
-        self.findings.metrics |= compressed_sizes(self.path, model)
+        if self.config.measure.seconds:
+            self.findings.metrics |= sparse_size(self.path, model)
         self._record["data"]["about"] += self.pruner.about
 
     def _tell_cost(self) -> None:
@@ -205,7 +206,9 @@ class PruneMethod(TrainMethod):
         counted = metrics.get("infer/flops_per_sample")
         if counted is not None:
             one = example_inputs(self.config.architecture, self.data.shape, 1).to(self.device)
-            metrics["infer/nonzero_flops_per_sample"] = measured(nonzero_flops(self._finished.eval(), one, counted["value"]))
+            with self.precision.context(self.device.type):
+                executed = nonzero_flops(self._finished.eval(), one, int(counted["value"]))
+            metrics["infer/nonzero_flops_per_sample"] = measured(executed)
         flops = metrics.get("train/flops")
         if flops is not None:
             metrics["compress/flops"] = flops

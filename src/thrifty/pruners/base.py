@@ -48,7 +48,9 @@ class MaskPruner(ABC):
         self.about = []
 
     @abstractmethod
-    def masks(self, model: nn.Module, sparsity: float, calibration: Calibration | None = None, held: Masks | None = None) -> Masks:
+    def masks(
+        self, model: nn.Module, sparsity: float, calibration: Calibration | None = None, held: Masks | None = None
+    ) -> Masks:
         """Masks that remove `sparsity` of the weights that are not protected, to one weight.
 
         Args:

@@ -28,14 +28,18 @@ def cache_command(options: argparse.Namespace) -> int:
         table.add_row(one.path.name, f"{one.size / 2**20:.1f}", f"{duration(max(0.0, time.time() - one.used))} ago")
     show(table, output_console())
     total = sum(one.size for one in there)
-    print(f"\n{total / 2**30:.3f} of at most {cache.bound_bytes() / 2**30:g} GiB ({cache.BOUND}) in {cache.cache_directory(options.store)}")
+    print(
+        f"\n{total / 2**30:.3f} of at most {cache.bound_bytes() / 2**30:g} GiB ({cache.BOUND}) in {cache.cache_directory(options.store)}"
+    )
     return 0
 
 
 def _clear(there: list[cache.Entry], given: str) -> int:
     named = [one for one in there if given in one.path.name]
     if given and not named:
-        raise BadConfiguration(f"--clear {given}: the cache has no such entry{nearest(given, [one.path.name for one in there])}")
+        raise BadConfiguration(
+            f"--clear {given}: the cache has no such entry{nearest(given, [one.path.name for one in there])}"
+        )
     gone = [one for one in named if cache.remove(one)]
     print(f"removed {len(gone)} dense models, {sum(one.size for one in gone) / 2**20:.1f} MiB")
     for one in named:

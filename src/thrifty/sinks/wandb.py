@@ -123,7 +123,9 @@ class WandbSink:
 
         columns = ["metric", "dense", "compressed", "ratio", "low", "high", "how", "why"]
         with _directories(path):
-            table = wandb.Table(columns=columns, data=[[step[one] for one in columns] for step in steps], allow_mixed_types=True)
+            table = wandb.Table(
+                columns=columns, data=[[step[one] for one in columns] for step in steps], allow_mixed_types=True
+            )
             self._run.log({"waterfall": table})
 
     def _keep_weights(self, path: Path, record: dict[str, Any]) -> None:

@@ -36,7 +36,9 @@ class Prune(Method):
     rewind: bool = key(
         "train what is left from the dense model's first weights on, for all of its steps, instead of fine-tuning (lottery ticket)"
     )
-    calibration: int = key("training examples whose activations or gradients rank the weights, where a pruner looks at them", at_least=1)
+    calibration: int = key(
+        "training examples whose activations or gradients rank the weights, where a pruner looks at them", at_least=1
+    )
 
     def check(self, path: str) -> None:
         """What a range cannot say; `path` leads the key's name in errors."""

@@ -74,7 +74,9 @@ class Structured(Pruner):
     PHYSICAL: ClassVar[bool] = True
     PACES: ClassVar[tuple[str, ...]] = ("one_shot",)
 
-    counts: Counted = key("what sparsity is a share of: the weights of the layers that are not protected, or the model's operations")
+    counts: Counted = key(
+        "what sparsity is a share of: the weights of the layers that are not protected, or the model's operations"
+    )
     multiple: int = key("widths that remain are multiples of it: odd ones use a processor's vectors badly", at_least=1)
 
 
