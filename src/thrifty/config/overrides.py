@@ -52,7 +52,6 @@ def check_overrides(overrides: Sequence[str]) -> None:
             raise BadConfiguration(f"{text}: gives several values; add -m to run one experiment for each")
         if one.is_delete():
             raise BadConfiguration(f"{text}: keys cannot be removed; set the value you want instead, or null")
-        _check_method(name, text, chosen.get("method") or default_choice("method"))
         if name in CHOICES:
             value = "null" if one.value() is None else str(one.value())
             if value not in CHOICES[name]:
@@ -60,12 +59,14 @@ def check_overrides(overrides: Sequence[str]) -> None:
                 raise BadConfiguration(
                     f"{name}={value}: there is no such {name}; choose one of {allowed}{nearest(value, CHOICES[name])}"
                 )
+            _check_method(name, text, chosen)
         else:
+            _check_method(name, text, chosen)
             _check_key(name, text, chosen)
 
 
-def _check_method(name: str, text: str, method: str) -> None:
-    wanted = ONLY_WITH.get(name.split(".")[0])
+def _check_method(name: str, text: str, chosen: dict[str, str]) -> None:
+    wanted, method = ONLY_WITH.get(name.split(".")[0]), chosen.get("method") or default_choice("method")
     if wanted is not None and method != wanted:
         raise BadConfiguration(f"{text}: goes with method={wanted} only, this is method={method}; add method={wanted}")
 
