@@ -140,7 +140,7 @@ def test_shares_by_hand() -> None:
 def test_scores_that_are_no_numbers_are_refused_by_name(select, bad: float) -> None:
     scores = drawn(a=(4, 4), layer=(4, 4))
     scores["layer"][1, 2] = bad
-    with pytest.raises(BadData, match="^layer: .* infinite or not a number"):
+    with pytest.raises(BadData, match=r"^layer: .* infinite or not a number"):
         select(scores, 0.5)
 
 

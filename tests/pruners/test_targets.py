@@ -76,7 +76,7 @@ def test_of_a_vit_the_patch_embedding_is_an_embedding() -> None:
 
 def test_of_a_resnet_the_stem_and_the_shortcuts_are_pruned() -> None:
     targets = find_targets(ResnetModel((3, 16, 16), 10, PLANS[8], False, 0.0, False), ALL)
-    assert list(targets.weights)[0] == "stem.conv.weight"
+    assert next(iter(targets.weights)) == "stem.conv.weight"
     assert "stages.1.0.shortcut.0.weight" in targets.weights
     assert len(targets.weights) == 1 + 3 * 2 + 2
     assert "embeddings" not in targets.protected
