@@ -74,16 +74,13 @@ class PruneMethod(TrainMethod):
         self.pruner: MaskPruner | UnitPruner = registry.load("pruner", config.pruner.name)(config.pruner)
         model = self._fresh("meta")
         targets = find_targets(model, config.pruner.protect)
-        if isinstance(self.pruner, MaskPruner):
-            self.pruner.check(model)
-        self._open = targets.names
-        self._open_weights = sum(model.get_parameter(name).numel() for name in self._open)
+        self._open, self._open_weights = list(targets.weights), targets.total
         if self.pruner.calibrates and method.calibration > self.data.sizes["train"]:
             raise BadData(
                 f"method.calibration={method.calibration}: the training split has {self.data.sizes['train']} examples; "
                 "give fewer, or more data"
             )
-        about["about"] += [f"pruned from {self.dense_record['id']}", targets.sentence]
+        about["about"] += [f"pruned from {self.dense_record['id']}", targets.protected_sentence]
         if self.dense_record["data"].get("sha256") != self.data.fingerprint:
             about["about"].append("the dense model was trained on other data: its quality is that of other examples")
         return about

@@ -60,8 +60,15 @@ class MaskPruner(ABC):
             Unsupported: the model has nothing that the pruner could prune.
         """
 
-    def observe(self, model: nn.Module, lr: float) -> None:  # noqa: B027 - most do not look
+    def observe(self, model: nn.Module, lr: float) -> None:  # noqa: B027 - most have nothing to see there
         """Between the gradients and the step of every optimiser step while weights are going."""
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes up in another process: tensors on the CPU and plain values."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:  # noqa: B027 - most have nothing to take up
+        """Go on from what `state` gave."""
 
 
 class UnitPruner(ABC):
