@@ -80,7 +80,7 @@ class LayerDropPruner(UnitPruner):
             gone = {block.number for block in dropped if block.container == container}
             keep_blocks(held, [number for number in range(len(held)) if number not in gone])
         self.about = [
-            f"dropped {len(dropped)} of {len(blocks)} blocks that can go: {', '.join(sorted(block.name for block in dropped))}",
+            f"dropped {len(dropped)} of {len(blocks)} blocks that can go: {', '.join(block.name for block in blocks if block in dropped)}",
             f"{100 * shares[nearest]:.2f} % of their {total:,} parameters are gone, where {100 * sparsity:g} % were asked for",
         ]
         return smaller

@@ -115,9 +115,10 @@ class _Ranking:
         # A head weighs as much as hundreds of neurons: where the next unit to go would be one and too much, neurons go instead.
         small = torch.tensor([group.what == "units" for group in self.groups])
         rest = self.order[fits:]
-        finer = torch.cat([self.order[:fits], rest[small[rest]]])
-        fits = self._fitting(finer, fits, sparsity, shares)
-        found += [finer[:fits], finer[: fits + 1]]
+        if len(rest) and not small[rest[0]]:
+            finer = torch.cat([self.order[:fits], rest[small[rest]]])
+            fits = self._fitting(finer, fits, sparsity, shares)
+            found += [finer[:fits], finer[: fits + 1]]
         return min((self.gone(one) for one in found), key=lambda gone: abs(shares.of(gone) - sparsity))
 
     def _fitting(self, order: Tensor, least: int, sparsity: float, shares: _Shares) -> int:
@@ -137,7 +138,7 @@ def _scores(group: UnitGroup, importance: Importance) -> Tensor:
     total, weights = torch.zeros(group.units, dtype=torch.float64), 0
     for member in group.members:
         of_weights = importance.get(f"{member.layer}.weight")
-        if of_weights is None:
+        if of_weights is None or of_weights.dim() == 1:
             continue  # a norm: two numbers for a channel, which has hundreds of weights
         by_index = of_weights.detach().double().cpu().transpose(0, 1 if member.side == "in" else 0).flatten(1)
         total += by_index.sum(1)[member.indices].sum(1)
