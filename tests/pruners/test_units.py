@@ -56,6 +56,14 @@ def test_taylor_takes_weights_times_gradients() -> None:
     assert left_of(model, "structured_l1", 2 / 3) == [[3.0, -3.0]], "by their sizes it is the other way round"
 
 
+def test_taylor_weighs_batches_by_their_examples() -> None:
+    """6 examples show the first input alone, 2 the second: 2 * (6 * 3) / 8 = 4.5 against 2 * (2 * 5) / 8 = 2.5."""
+    model = two_layers([[3.0, 0.0], [0.0, 5.0], [9.0, 9.0]], [1.0] * 3)
+    batches = [(torch.tensor([[1.0, 0.0]] * 6), torch.zeros(6)), (torch.tensor([[0.0, 1.0]] * 2), torch.zeros(2))]
+    calibration = Calibration(batches, lambda outputs, _: outputs.mean(), lambda module, inputs: module(inputs))
+    assert left_of(model, "structured_taylor", 1 / 3, calibration) == [[3.0, 0.0], [9.0, 9.0]]
+
+
 @pytest.mark.parametrize("calibration", [None, of(6)])
 def test_taylor_needs_eight_examples(calibration: Calibration | None) -> None:
     model = two_layers([[1.0, 1.0]] * 3, [1.0] * 3)

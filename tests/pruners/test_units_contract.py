@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,6 +30,15 @@ MODELS: dict[str, tuple[Any, dict[str, int]]] = {
     "gpt": (chosen("architecture=gpt", width=128, depth=2, context=12), {"vocabulary": 30, "context": 12}),
 }
 PRUNERS = ("structured_l1", "structured_taylor")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Layers this small gain nothing from a second thread, and on busy cores the threads wait for each other ten times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)
