@@ -161,8 +161,7 @@ class Config:
         pruner, method = self.pruner, self.method
         if self.max_quality_loss is not None and self.sparsity != "auto":
             raise BadConfiguration(
-                f"max_quality_loss={self.max_quality_loss:g}: bounds what sparsity=auto may cost; add "
-                "sparsity=auto"
+                f"max_quality_loss={self.max_quality_loss:g}: bounds what sparsity=auto may cost; add sparsity=auto"
             )
         if pruner is None or not isinstance(method, Prune):
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -118,15 +119,36 @@ def _value(name: str, record: dict[str, Any]) -> float | None:
 def _step(name: str, runs: tuple[Run, Run], finding: Finding | None, facts: Facts) -> Step:
     dense, compressed = (_value(name, one.record) for one in runs)
     ratio = low = high = None
+    if finding is None and name in _LEAN:
+        how = "one fresh process of each run, at another time; measure=full compares them in pairs"
+        return Step(
+            name, dense, compressed, None, None, None, how, "of one process each, at other times: measure=full compares them"
+        )
     if finding is None:
-        how = "counted" if name.startswith("size/") or "flops" in name else "a fresh process of each run, at another time"
+        how = "counted"
         ratio = compressed / dense if dense and compressed is not None else None
     else:
+        dense, compressed = _in_pairs(name, finding) or (dense, compressed)
         how = finding.how
         if finding.change is not None:
             shift = 1.0 if finding.relative else 0.0
             ratio, low, high = (None if one is None else one + shift for one in _bounds(finding))
     return Step(name, dense, compressed, ratio, low, high, how, why(name, ratio, low, high, facts))
+
+
+def _in_pairs(name: str, finding: Finding) -> tuple[float, float] | None:
+    """What the two measured while they took turns: of single runs, made one after the other, the machine's mood is the difference."""
+    blocks = [[seconds for pair in finding.samples for seconds in pair[which]] for which in ("first", "second")]
+    if not all(blocks):
+        return None
+    dense, compressed = (statistics.median(one) for one in blocks)
+    match metric(name).unit:
+        case "ms":
+            return 1e3 * dense, 1e3 * compressed
+        case "1/s":
+            return 1 / dense, 1 / compressed
+        case _:
+            return dense, compressed
 
 
 def _bounds(finding: Finding) -> tuple[float, float | None, float | None]:

@@ -194,7 +194,7 @@ class PruneMethod(TrainMethod):
                 left += int(parameters[name].count_nonzero())
         self.findings.metrics["compress/sparsity"] = measured(1 - left / self._open_weights)
         if self.config.measure.seconds:
-            self.findings.metrics |= sparse_size(self.path, model)
+            self.findings.metrics.update(sparse_size(self.path, model))
         self._record["data"]["about"] += self.pruner.about
 
     def _tell_cost(self) -> None:

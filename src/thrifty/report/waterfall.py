@@ -47,7 +47,7 @@ def waterfall_table(record: dict[str, Any], width: int) -> list[RenderableType]:
         table.add_row(*map(Text, row if whole else row[:-1]))
     parts: list[RenderableType] = [Text("Where the saving went (dense against pruned)", style="bold"), table]
     if not whole:
-        parts.append(Group(*(Text(f"- {name}: {reason}", style="dim") for name, *_, reason in rows)))
+        parts.append(Group(*(Text(f"- {name.strip()}: {reason}", style="dim") for name, *_, reason in rows)))
     return parts
 
 
