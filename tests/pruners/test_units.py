@@ -110,7 +110,7 @@ def test_operations_count_what_reads_the_units_as_well() -> None:
     made.shrink(two_layers([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]], [1.0] * 3), 0.3, torch.ones(2, 2))
     assert made.about == [
         "removed 1 of 3 neurons and channels",
-        "33.33 % of 36 operations are gone, where 30 % were asked for",
+        "33.33 % of 18 operations are gone, where 30 % were asked for",
     ]
 
 

@@ -37,7 +37,7 @@ def shrink_units(
     Args:
         example: a batch of inputs, on the model's device.
         sparsity: share to remove, of what `counts` says: the weights (without biases) of linear layers and convolutions that are
-            neither protected nor the model's outputs, or the operations of a forward pass.
+            neither protected nor the model's outputs, or the operations of a forward pass of one example.
         multiple: of which the widths that are left are, where the full width is at least that.
         protect: kinds of parameters, which are no units and of which the outputs and the embeddings stay in any case; and names or
             patterns of layers whose outputs all stay.
@@ -60,7 +60,7 @@ def shrink_units(
             f"pruner.multiple={multiple}; give less of either, or take pruner=magnitude"
         )
     ranking = _Ranking(groups, importance)
-    shares = _Shares(smaller, inputs, groups, counts, protected | outputs)
+    shares = _Shares(smaller, inputs[:1], groups, counts, protected | outputs)
     gone = ranking.nearest(sparsity, shares)
     for number, (group, count) in enumerate(zip(groups, gone, strict=True)):
         if count:
@@ -168,7 +168,7 @@ class _Shares:
         return 1 - self.left(gone) / self.whole
 
     def left(self, gone: tuple[int, ...]) -> int:
-        """Weights that count, or operations of a forward pass on the inputs."""
+        """Weights that count, or operations of a forward pass of one example."""
         if gone not in self._known:
             self._known[gone] = self._count(gone)
         return self._known[gone]
