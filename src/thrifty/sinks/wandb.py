@@ -121,7 +121,7 @@ class WandbSink:
             return
         import wandb
 
-        columns = ["metric", "dense", "compressed", "ratio", "low", "high", "how", "why"]
+        columns: list[Any] = ["metric", "dense", "compressed", "ratio", "low", "high", "how", "why"]
         with _directories(path):
             table = wandb.Table(
                 columns=columns, data=[[step[one] for one in columns] for step in steps], allow_mixed_types=True
