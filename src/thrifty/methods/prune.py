@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -14,16 +15,23 @@ from torch import Tensor, nn
 from thrifty.config import registry
 from thrifty.config.choices.methods import Pace, Prune
 from thrifty.errors import BadConfiguration, BadData, Unsupported
+from thrifty.events import Preparing
 from thrifty.execution.batch_size import BatchSize
 from thrifty.measure.energy import EnergyMeter
 from thrifty.measure.flops import nonzero_flops
+from thrifty.measure.loss_bound import QualityLoss
 from thrifty.measure.memory import PeakHostMemory
+from thrifty.measure.statistics import Interval
 from thrifty.methods.data_parallel import Alone
+from thrifty.methods.evaluate import predictor, scores_of
 from thrifty.methods.file_sizes import sparse_size
 from thrifty.methods.model import build_model, example_inputs
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Trace
 from thrifty.methods.pruning import MaskUpkeep
+from thrifty.methods.quality_loss import difference_between, loss_between
+from thrifty.methods.sensitivity import layers_alone
+from thrifty.methods.sparsity_search import SparsitySearch
 from thrifty.methods.train import TrainMethod
 from thrifty.metrics import measured
 from thrifty.pruners.base import Calibration, MaskPruner, UnitPruner
@@ -55,13 +63,18 @@ class PruneMethod(TrainMethod):
         method = config.method
         assert isinstance(method, Prune)
         assert config.pruner is not None
-        assert isinstance(config.sparsity, float)
-        self.method, self.sparsity = method, config.sparsity
+        self.method = method
+        self.sparsity = config.sparsity if isinstance(config.sparsity, float) else 0.0
+        self.search = None if isinstance(config.sparsity, float) else SparsitySearch(config.max_quality_loss or 0.0)
+        if self.search is not None and config.devices > 1:
+            raise Unsupported("sparsity=auto: is looked for by one process; take devices=1")
         if config.train.shard:
             raise Unsupported("method=prune train.shard=true: masks need whole weights on every device; leave train.shard out")
         about = super().prepare(given, resumed, found, origin)
+        if self.search is not None:
+            self._went_on = None  # a search that was cut off begins anew
         assert self._initial is not None
-        self.dense_record = read_record(self._initial)
+        self.dense_record, self._dense_form = read_record(self._initial), self.form
         if method.rewind:
             self._check_rewind()
         self.round_steps = self.steps if method.rewind else round(method.finetune * self.steps)
@@ -105,6 +118,85 @@ class PruneMethod(TrainMethod):
                 f"method.rewind=true: the dense model {self.dense_record['id']} began with the weights of another run, so that its seed "
                 "does not give its first ones; take one that was trained from the beginning"
             )
+
+    def _made(self) -> tuple[Trace, nn.Module]:
+        if self.method.sensitivity:
+            self._record["sensitivity"] = self._sensitivity()
+        if self.search is None:
+            return super()._made()
+        dense = self._scores(super()._model())
+        flags, spent, kept = list(self._record["flags"]), 0.0, None
+        self._steps_of_all = 0
+        for sparsity in self.search:
+            number = len(self.search.tried) + 1
+            self.emit(Preparing(f"evaluation {number} of about {self.search.expected}: sparsity={sparsity:g}"))
+            self._record["flags"] = list(flags)
+            self.sparsity, self.form = sparsity, self._dense_form
+            pl.seed_everything(self.config.seed, verbose=False)
+            trace, model = super()._made()
+            spent += self.pruning_s + trace.seconds
+            self._steps_of_all += trace.steps
+            if trace.stopped:
+                return trace, model
+            better = self.search.tell(sparsity, self._loss(dense, self._scores(model)))
+            if better or kept is None:
+                kept = (sparsity, trace, model, self.form, self.upkeep, list(self._record["flags"]))
+        assert kept is not None
+        self.sparsity, trace, model, self.form, self.upkeep, self._record["flags"] = kept
+        self.pruning_s = spent - trace.seconds
+        self._tell_search(self.search)
+        return trace, model
+
+    def _sensitivity(self) -> list[dict[str, Any]]:
+        model = super()._model()
+        dense = self._scores(model)
+        assert self.config.pruner is not None
+
+        def judge(pruned: nn.Module) -> tuple[float, Interval]:
+            scores = self._scores(pruned)
+            return self.data.glance(scores)[self.data.deciding].value, difference_between(self.data, dense, scores)
+
+        found = layers_alone(
+            model,
+            self.config.pruner,
+            self.method.sensitivity,
+            example_inputs(self.config.architecture, self.data.shape, 2).to(self.device),
+            lambda: self._calibration(model),
+            judge,
+            lambda sentence: self.emit(Preparing(sentence)),
+        )
+        return [
+            {
+                **{name: getattr(one, name) for name in ("layer", "weights", "sparsity", "value")},
+                "difference": one.difference.value,
+                "low": one.difference.low,
+                "high": one.difference.high,
+            }
+            for one in found
+        ]
+
+    def _scores(self, model: nn.Module) -> dict[str, np.ndarray]:
+        """Of every example of the validation split."""
+        return scores_of(predictor(model, self.precision, self.device), self.data, "validation", None)
+
+    def _loss(self, dense: dict[str, np.ndarray], pruned: dict[str, np.ndarray]) -> QualityLoss:
+        return loss_between(self.data, dense, pruned)
+
+    def _tell_search(self, search: SparsitySearch) -> None:
+        self._record["search"] = [
+            {
+                "sparsity": one.sparsity,
+                "loss": one.loss.value,
+                **{name: getattr(one.loss, name) for name in ("low", "high", "n")},
+                "certified": one.loss.certified(search.bound),
+            }
+            for one in search.tried
+        ]
+        self._record["data"]["about"].append(search.sentence())
+        if search.best is None:
+            self._record["flags"].append("bound_not_met")
+        elif not search.best.loss.certified(search.bound):
+            self._record["flags"].append("not_certified")
 
     def _fresh(self, device: str) -> nn.Module:
         with torch.device(device):
@@ -206,6 +298,9 @@ class PruneMethod(TrainMethod):
             with self.precision.context(self.device.type):
                 executed = nonzero_flops(self._finished.eval(), one, int(counted["value"]))
             metrics["infer/nonzero_flops_per_sample"] = measured(executed)
-        flops = metrics.get("train/flops")
-        if flops is not None:
-            metrics["compress/flops"] = flops
+        flops, steps = metrics.get("train/flops"), metrics["train/steps"]["value"]
+        if flops is not None and flops["value"] is not None:
+            times = (
+                self._steps_of_all / steps if self.search is not None and steps else 1.0
+            )  # a search trains for each sparsity
+            metrics["compress/flops"] = measured(flops["value"] * times)

@@ -140,9 +140,8 @@ class TrainMethod:
         pl.seed_everything(self.config.seed, verbose=False)
         self.data.to(self.device)
         self.emit(Preparing("building the model"))
-        model = self._model()
         with self.stop.deferred():
-            trace, model = self._train(model)
+            trace, model = self._made()
             self.emit(Preparing("saving the weights"))
             self._save(model)
         # A stop asked for after the last call came too late to cut training short, not too late to be obeyed.
@@ -157,6 +156,10 @@ class TrainMethod:
         self.findings.written(self._checkpoint_bytes)
         Checkpoints(self.path, self._of).remove()
         return "ok", None
+
+    def _made(self) -> tuple[Trace, nn.Module]:
+        """The trained model."""
+        return self._train(self._model())
 
     def _save(self, model: nn.Module) -> None:
         self.findings.weights(model, self.form)

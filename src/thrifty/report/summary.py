@@ -68,6 +68,8 @@ def flag_text(flag: str, record: dict[str, Any]) -> str:
         "are, quality is that of a model cut short",
         "stopped_early": f"training stopped after {steps} of {planned} steps, as validation no longer got better; "
         "the best weights were kept",
+        "not_certified": "the loss found is within max_quality_loss, but with so few validation examples it could be larger",
+        "bound_not_met": "no sparsity that was tried kept within max_quality_loss: this is the first one tried",
         **_condition_texts(record["conditions"] if isinstance(record.get("conditions"), dict) else {}),
     }
     return texts.get(flag, "see the record")

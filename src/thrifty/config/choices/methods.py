@@ -36,6 +36,11 @@ class Prune(Method):
     rewind: bool = key(
         "train what is left from the dense model's first weights on, for all of its steps, instead of fine-tuning (lottery ticket)"
     )
+    sensitivity: list[float] = key(
+        "shares at which each layer is first pruned alone, to see which to spare, such as [0.5,0.8,0.9]; none are tried where empty",
+        above=0,
+        below=1,
+    )
     calibration: int = key(
         "training examples whose activations or gradients rank the weights, where a pruner looks at them", at_least=1
     )
