@@ -52,6 +52,8 @@ def _resolve_sparsity(config: Config) -> None:
         config.sparsity = 1 - kept / of
     if config.sparsity is None:
         config.sparsity = 0.5
+    if isinstance(config.sparsity, int):
+        config.sparsity = float(config.sparsity)
     if isinstance(pruner, NM) and pattern is None and not isinstance(config.sparsity, str):
         pruner.pattern = nearest_pattern(config.sparsity)
     if config.sparsity == "auto" and config.max_quality_loss is None:

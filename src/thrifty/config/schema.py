@@ -90,7 +90,7 @@ class Config:
     model: ModelSize = key("rung of the architecture's size ladder")
     method: Method
     pruner: Pruner | None = None
-    sparsity: float | str | None = key(
+    sparsity: int | float | str | None = key(
         "share that the pruner removes; auto finds the largest within max_quality_loss",
         at_least=0,
         below=1,

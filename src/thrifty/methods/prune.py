@@ -34,7 +34,7 @@ from thrifty.methods.sensitivity import layers_alone
 from thrifty.methods.sparsity_search import SparsitySearch
 from thrifty.methods.train import TrainMethod
 from thrifty.metrics import measured
-from thrifty.pruners.base import Calibration, MaskPruner, UnitPruner
+from thrifty.pruners.base import LEAST_CALIBRATION, Calibration, MaskPruner, UnitPruner
 from thrifty.pruners.form import form_of
 from thrifty.pruners.pace import due_steps
 from thrifty.pruners.targets import find_targets
@@ -88,6 +88,13 @@ class PruneMethod(TrainMethod):
         model = self._fresh("meta")
         targets = find_targets(model, config.pruner.protect)
         self._open, self._open_weights = list(targets.weights), targets.total
+        if isinstance(self.pruner, MaskPruner):
+            self.pruner.check(model)
+        if self.pruner.calibrates and method.calibration < LEAST_CALIBRATION:
+            raise BadConfiguration(
+                f"method.calibration={method.calibration}: too few examples to tell what pruner={config.pruner.name} looks at; give at "
+                f"least {LEAST_CALIBRATION}"
+            )
         if self.pruner.calibrates and method.calibration > self.data.sizes["train"]:
             raise BadData(
                 f"method.calibration={method.calibration}: the training split has {self.data.sizes['train']} examples; "

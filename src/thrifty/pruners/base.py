@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+LEAST_CALIBRATION = 8
+"""Examples below which activations or gradients tell nothing of a layer."""
 Masks = dict[str, Tensor]
 """By parameter name: bool, of the parameter's shape; True stays."""
 
@@ -58,6 +60,13 @@ class MaskPruner(ABC):
 
         Raises:
             Unsupported: the model has nothing that the pruner could prune.
+        """
+
+    def check(self, model: nn.Module) -> None:  # noqa: B027 - most take any layer
+        """Hold the pruner to the model's shapes; a model on the meta device will do.
+
+        Raises:
+            Unsupported: a layer does not suit the pruner.
         """
 
     def observe(self, model: nn.Module, lr: float) -> None:  # noqa: B027 - most have nothing to see there
