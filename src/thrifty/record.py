@@ -86,6 +86,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cpu_isa() -> list[str]:
+    """Of this processor, the instruction sets that decide how fast which precision is; empty where they cannot be told."""
+    return _cpu()["isa"]
+
+
 @cache
 def _cpu() -> dict[str, Any]:
     """Name, and those instruction sets that decide how fast which precision is."""

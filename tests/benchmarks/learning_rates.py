@@ -26,16 +26,16 @@ CASES = {
 """What each architecture is tried on; all 359 images of the digits' validation split are looked at."""
 STEPS = {
     "mlp": {},
-    "vit": {"nano": 150, "tiny": 80, "small": 60},
-    "resnet": {"nano": 150, "tiny": 150, "small": 60},
-    "gpt": {"nano": 1000, "tiny": 300, "small": 150},
+    "vit": {"nano": 150, "tiny": 80, "small": 40},
+    "resnet": {"nano": 150, "tiny": 150, "small": 40},
+    "gpt": {"nano": 400, "tiny": 100, "small": 40},
 }
 """Optimiser steps, where `budget=quick` would take too many for fifteen trainings and more."""
 
 SEEDS = {
     "mlp": {"nano": 3, "tiny": 3, "small": 3},
     "vit": {"nano": 2, "tiny": 1, "small": 1},
-    "resnet": {"nano": 3, "tiny": 3, "small": 2},
+    "resnet": {"nano": 3, "tiny": 2, "small": 1},
     "gpt": {"nano": 1, "tiny": 1, "small": 1},
 }
 """Trainings for each rate, whose mean loss counts: more where few examples make the loss, fewer where they take minutes."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from chosen import chosen
 from thrifty.config.registry import CHOICES, load
+from thrifty.optimizers.muon import MuonInItsOwnType, bf16_products_are_slow, orthogonalised
 
 NAMES = sorted(CHOICES["optimizer"])
 
@@ -286,3 +287,33 @@ def test_adafactor_s_first_step_is_relative_to_the_weights() -> None:
     optimizer.step()
     assert model.bias.tolist() == pytest.approx([2.0 - 0.1 * 2.0])
     assert model.weight.tolist()[0] == pytest.approx([3 - 0.1 * 12.5**0.5, 4 + 0.1 * 12.5**0.5])
+
+
+@pytest.mark.parametrize("shape", [(8, 24), (24, 8), (16, 16)])
+def test_muon_in_fp32_goes_where_torch_s_goes_in_bf16(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    begin = torch.randn(shape, generator=generator)
+    settings: dict[str, Any] = {"lr": 0.1, "weight_decay": 0.3, "momentum": 0.9, "adjust_lr_fn": "match_rms_adamw"}
+    ends = []
+    for kind in (torch.optim.Muon, MuonInItsOwnType):
+        weight, drawn = nn.Parameter(begin.clone()), torch.Generator().manual_seed(1)
+        optimizer = kind([weight], **settings)
+        for _ in range(3):
+            weight.grad = torch.randn(shape, generator=drawn)
+            optimizer.step()
+        ends.append(weight.detach())
+    moved = (ends[0] - begin).norm()
+    assert (ends[1] - ends[0]).norm() < 0.02 * moved  # bf16 has two to three digits
+
+
+def test_an_orthogonalised_matrix_has_singular_values_of_about_one() -> None:
+    values = torch.linalg.svdvals(orthogonalised(torch.randn(20, 50, generator=torch.Generator().manual_seed(0))))
+    assert values.min() > 0.5
+    assert values.max() < 1.5
+
+
+def test_bf16_is_left_to_processors_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for isa, slow in ((["avx2"], True), (["avx512f", "avx512_bf16"], False), (["amx_bf16"], False)):
+        monkeypatch.setattr("thrifty.optimizers.muon.cpu_isa", lambda isa=isa: isa)
+        assert bf16_products_are_slow(torch.zeros(1)) is slow
+    assert not bf16_products_are_slow(torch.zeros(1, device="meta"))

@@ -6,6 +6,7 @@ Training", 2025, whose size of steps, matched to AdamW's, lets both share their 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,50 @@ from torch import Tensor, nn
 
 from thrifty.config.choices.optimizers import Muon
 from thrifty.optimizers.parameter_groups import grouped_by_decay, hidden_matrices
+from thrifty.record import cpu_isa
+
+_COEFFICIENTS, _ITERATIONS = (3.4445, -4.775, 2.0315), 5
+"""Of Jordan et al., and torch's own defaults."""
+
+
+def orthogonalised(matrix: Tensor, eps: float = 1e-7) -> Tensor:
+    """About U V' of the singular value decomposition of a matrix, by Newton-Schulz iteration in the matrix's own type.
+
+    Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
+    """
+    a, b, c = _COEFFICIENTS
+    tall = matrix.shape[0] > matrix.shape[1]
+    wide = matrix.T if tall else matrix
+    wide = wide / wide.norm().clamp(min=eps)
+    for _ in range(_ITERATIONS):
+        gram = wide @ wide.T
+        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    return wide.T if tall else wide
+
+
+class MuonInItsOwnType(torch.optim.Muon):
+    """Torch's Muon without its cast to bf16: a processor that has no bf16 products takes sixteen times as long for them as for fp32."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """A step with the gradients there are; momentum, size and decay are torch's, matched to AdamW's steps."""
+        assert closure is None, "gradients are made before the step"
+        for group in self.param_groups:
+            lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                kept = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(weight))
+                kept.lerp_(weight.grad, 1 - momentum)
+                update = orthogonalised(weight.grad.lerp(kept, momentum))  # Nesterov's
+                weight.mul_(1 - lr * decay)
+                weight.add_(update, alpha=-lr * 0.2 * math.sqrt(max(weight.shape)))
+        return None
+
+
+def bf16_products_are_slow(weight: Tensor) -> bool:
+    """Whether a weight lies on a processor that has to imitate bf16."""
+    return weight.device.type == "cpu" and not any(one in cpu_isa() for one in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 class MuonAndAdamW(torch.optim.Optimizer):
@@ -32,8 +77,10 @@ class MuonAndAdamW(torch.optim.Optimizer):
         self._matrices = [nn.Parameter(one.detach().flatten(1)) for one in hidden]
         self._parts: list[torch.optim.Optimizer] = []
         if hidden:
+            in_fp32 = hidden[0].dtype is torch.float32 and bf16_products_are_slow(hidden[0])
+            kind = MuonInItsOwnType if in_fp32 else torch.optim.Muon
             self._parts.append(
-                torch.optim.Muon(
+                kind(
                     self._matrices,
                     lr=config.lr,
                     momentum=config.momentum,
