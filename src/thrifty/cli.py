@@ -131,7 +131,7 @@ def _one_experiment(overrides: list[str]) -> int:
 def _grid(overrides: list[str]) -> int:
     from rich.console import Console
 
-    from thrifty.report.listing import comparison_table
+    from thrifty.report.grid import grid_report
     from thrifty.sweeps.grid import run_grid
 
     result = run_grid(overrides, Console(stderr=True))
@@ -140,7 +140,7 @@ def _grid(overrides: list[str]) -> int:
         from thrifty.report.terminal import output_console, show
 
         console = output_console()
-        show(comparison_table(records, console.width), console)
+        show(grid_report(records, console.width), console)
         print(f"\n{len(records)} records in {result.directory}")
     refused, left = len(result.outcomes) - len(records), result.size - len(result.outcomes)
     if refused or left:

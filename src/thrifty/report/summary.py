@@ -12,6 +12,8 @@ from thrifty.metrics import METRICS, declared
 from thrifty.report.advice import next_steps
 from thrifty.report.numbers import interval_text, metric_text
 from thrifty.report.plan import planned_steps
+from thrifty.report.search import search_report
+from thrifty.report.sensitivity import sensitivity_report
 from thrifty.report.waterfall import waterfall_table
 
 SECTIONS = {
@@ -49,6 +51,8 @@ def summary(record: dict[str, Any], path: str, width: int, everything: bool = Fa
         unmeasured = [(name, what) for rows in sections.values() for name, value, _, what in rows if value == "-"]
         parts += [Text(f"- {name.strip()}: {what}", style="dim") for name, what in unmeasured]
     parts += waterfall_table(record, width)
+    parts += sensitivity_report(record, width)
+    parts += search_report(record)
     parts += _costliest(record)
     parts += [Text(f"! {flag}: {flag_text(flag, record)}", style="yellow") for flag in record["flags"]]
     whole: dict[str, Any] = {"no_wrap": True, "overflow": "ignore"}  # never folded: what is copied must be one line
