@@ -84,6 +84,7 @@ _OTHERS = (
     Metric("size/memory_mib", "MiB", _LOWER, "bytes of the weights in memory"),
     Metric("compress/sparsity", "", "", "share of the weights open to the pruner that are gone"),
     Metric("compress/time_s", "s", _LOWER, "time of compressing and of fine-tuning, the dense training not counted"),
+    Metric("compress/break_even", "", _LOWER, "predictions, one at a time, whose saving pays for the time of compressing"),
     Metric("compress/flops", "FLOP", _LOWER, "floating-point operations of the same"),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from thrifty.instrument.comparison import Finding, compare_runs
 from thrifty.instrument.floor import kept_floor
 from thrifty.instrument.pairs import Plan
 from thrifty.instrument.why import Facts, why
-from thrifty.metrics import metric
+from thrifty.metrics import measured, metric, missing
 from thrifty.record import to_json
 from thrifty.store import RESULT, find_run, read_record
 
@@ -66,8 +66,9 @@ def fill(run: Path, record: dict[str, Any], tell: Callable[[str], None]) -> None
         tell: receives a sentence on what is being measured.
     """
     try:
-        found = [asdict(one) for one in waterfall(run, record, tell)]
-        record["waterfall"] = found
+        steps = waterfall(run, record, tell)
+        record["waterfall"] = [asdict(one) for one in steps]
+        record["metrics"]["compress/break_even"] = break_even(steps, record["metrics"]["compress/time_s"]["value"])
     except ThriftyError as error:
         record["waterfall"] = []
         record["data"]["about"].append(f"not compared with the dense model: {error}")
@@ -103,6 +104,22 @@ def waterfall(run: Path, record: dict[str, Any], tell: Callable[[str], None]) ->
     findings = {one.metric: one for one in compare_runs(runs, compared, Plan(), None if floor is None else floor.share)}
     facts = _facts(runs, findings)
     return [_step(name, runs, findings.get(name), facts) for name in wanted]
+
+
+def break_even(steps: Sequence[Step], seconds: float) -> dict[str, Any]:
+    """The entry of `compress/break_even`: `seconds` over what a prediction saves; missing where it saves nothing that is known."""
+    latency = next((one for one in steps if one.metric == "infer/latency_ms"), None)
+    if latency is None or latency.dense is None or latency.ratio is None:
+        return missing("latency was not compared with the dense model's")
+    if latency.high is None or latency.low is None or latency.high >= 1:
+        return missing("a prediction takes no less time than the dense model's, as far as could be resolved")
+
+    def predictions(ratio: float) -> float:
+        assert latency is not None
+        assert latency.dense is not None
+        return seconds / (latency.dense / 1e3 * (1 - ratio))
+
+    return measured(round(predictions(latency.ratio)), round(predictions(latency.low)), round(predictions(latency.high)))
 
 
 def _is_recorded(name: str, runs: tuple[Run, Run]) -> bool:
