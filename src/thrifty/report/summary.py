@@ -12,6 +12,7 @@ from thrifty.metrics import METRICS, declared
 from thrifty.report.advice import next_steps
 from thrifty.report.numbers import interval_text, metric_text
 from thrifty.report.plan import planned_steps
+from thrifty.report.published import published
 from thrifty.report.search import search_report
 from thrifty.report.sensitivity import sensitivity_report
 from thrifty.report.waterfall import waterfall_table
@@ -51,6 +52,8 @@ def summary(record: dict[str, Any], path: str, width: int, everything: bool = Fa
         unmeasured = [(name, what) for rows in sections.values() for name, value, _, what in rows if value == "-"]
         parts += [Text(f"- {name.strip()}: {what}", style="dim") for name, what in unmeasured]
     parts += waterfall_table(record, width)
+    beside = published(record)
+    parts += [] if beside is None else [Text(beside, style="dim")]
     parts += sensitivity_report(record, width)
     parts += search_report(record)
     parts += _costliest(record)
