@@ -70,9 +70,8 @@ class PruneMethod(TrainMethod):
             raise Unsupported("sparsity=auto: is looked for by one process; take devices=1")
         if config.train.shard:
             raise Unsupported("method=prune train.shard=true: masks need whole weights on every device; leave train.shard out")
-        about = super().prepare(given, resumed, found, origin)
-        if self.search is not None:
-            self._went_on = None  # a search that was cut off begins anew
+        # A search that was cut off begins anew.
+        about = super().prepare(given, resumed if self.search is None else None, found, origin)
         assert self._initial is not None
         self.dense_record, self._dense_form = read_record(self._initial), self.form
         if method.rewind:
