@@ -20,7 +20,6 @@ from thrifty.execution import fork_server
 from thrifty.execution.experiment import run_experiment
 from thrifty.execution.launch import Outcome
 from thrifty.execution.ranks import launched_by
-from thrifty.instrument.waterfall import fill
 from thrifty.stop import STOPPED
 from thrifty.store import SHARED, utc_stamp
 
@@ -83,6 +82,8 @@ def run_grid(arguments: Sequence[str], console: Console) -> GridResult:
         raise BadConfiguration(
             f"-m: {launcher} has started this command several times; start a grid once, and every run of it starts its own devices"
         )
+    from thrifty.instrument.waterfall import fill  # now that nothing is refused any more: it takes long to import
+
     fork_server.warm_up(before=shared_modules(configs))
     name = f"{utc_stamp()}-grid"
     result = GridResult(Path(configs[0].store) / "sweeps" / name, [], len(grid))
