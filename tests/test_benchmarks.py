@@ -135,6 +135,7 @@ COMMANDS = {
     "training_step": ("--pairs=1", "--blocks=1", "--only=MLP nano, batch 32, one step"),
     "instrument": ("--repetitions=1", "--sizes=nano", "--pairs=2", "--blocks=2", "--arms=2"),
     "grid": ("--runs=2",),
+    "structured_pruning": ("--only=ResNet", "--add", "budget.steps=2", "measure.seconds=0.05", "measure.processes=0"),
     "whole_run": ("--only=task=tabular", "--add", "budget.steps=20", "measure=none", "logger=none"),
 }
 
@@ -149,3 +150,19 @@ def test_a_benchmark_runs_and_writes_its_table(name: str, tmp_path: Path) -> Non
     assert done.stdout == page
     assert f"    python tests/benchmarks/{name}.py\n" in page
     assert re.search(r"^\|(---\|)+\n\| .*\d\.\d.* \|$", page, re.MULTILINE), page
+
+
+def test_the_grids_of_pruning_are_printed_as_a_user_sees_them(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "pruning.py"), "--only=tabular", f"--results={tmp_path}", "--add"]
+    done = subprocess.run(
+        [*command, "budget.steps=2", "measure=none", "threads=1"], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "pruning.md").read_text()
+    assert done.stdout == page
+    assert "python run.py -m method=prune pruner=magnitude,random,n_m,wanda,structured_l1" in page
+    rows = [
+        line.split() for line in page.splitlines() if line.startswith(("magnitude", "random", "n_m", "wanda", "structured_l1"))
+    ]
+    assert len(rows) == 15
+    assert "weights gone, %" in page  # the curve

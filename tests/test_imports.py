@@ -16,8 +16,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 GROUPS = ("tasks", "architectures", "optimizers", "schedules", "precisions", "pruners", "quantizers", "engines", "formats")
 
 LAYERS: list[tuple[str, ...]] = [
-    ("errors", "atomic", "stop", "__init__"),
-    ("config", "metrics", "record", "events", "store"),
+    ("errors", "atomic", "stop", "identity", "__init__"),
+    ("config", "metrics", "record", "events", "store", "cache"),
     ("measure",),
     GROUPS,
     ("methods", "execution", "sinks"),

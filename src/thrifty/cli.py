@@ -107,11 +107,14 @@ def _one_experiment(overrides: list[str]) -> int:
 
     from thrifty.execution.experiment import run_experiment
     from thrifty.execution.resumption import resumed_run
+    from thrifty.instrument.waterfall import fill
 
     resumed = None
     if config.resume is not None:
         resumed, config, overrides = resumed_run(config, overrides)
-    outcome = run_experiment(config, overrides, Path(config.store) / "runs", Console(stderr=True), resumed=resumed)
+    outcome = run_experiment(
+        config, overrides, Path(config.store) / "runs", Console(stderr=True), resumed=resumed, complete=fill
+    )
     if outcome.message is not None:
         sys.stderr.write(f"error: {outcome.message}\n")
     elif outcome.record is not None and outcome.exit_code not in (0, *STOPPED):
@@ -128,7 +131,7 @@ def _one_experiment(overrides: list[str]) -> int:
 def _grid(overrides: list[str]) -> int:
     from rich.console import Console
 
-    from thrifty.report.listing import comparison_table
+    from thrifty.report.grid import grid_report
     from thrifty.sweeps.grid import run_grid
 
     result = run_grid(overrides, Console(stderr=True))
@@ -137,7 +140,7 @@ def _grid(overrides: list[str]) -> int:
         from thrifty.report.terminal import output_console, show
 
         console = output_console()
-        show(comparison_table(records, console.width), console)
+        show(grid_report(records, console.width), console)
         print(f"\n{len(records)} records in {result.directory}")
     refused, left = len(result.outcomes) - len(records), result.size - len(result.outcomes)
     if refused or left:
@@ -206,6 +209,7 @@ def _seconds(text: str) -> float:
 def _parser() -> argparse.ArgumentParser:
     from thrifty import __version__
     from thrifty.report import commands
+    from thrifty.report.cache import cache_command
 
     parser = _Parser(prog="thrifty", description="Measure what makes a neural network cheaper.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -277,6 +281,16 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--temperature", type=float, default=0.8, metavar="T", help="text: 0 takes the likeliest byte (0.8)")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="text: seed of the drawing (0)")
     one.set_defaults(command=commands.predict)
+
+    one = names.add_parser("cache", help="the dense models kept for compressing: what there is, or --clear")
+    one.add_argument(
+        "--clear",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="remove them all, or those with this in their name; your own runs stay",
+    )
+    one.set_defaults(command=cache_command)
 
     one = names.add_parser("doctor", help="what this machine can do, and what would spoil a measurement on it now")
     one.add_argument("--json", action="store_true", help="everything, as JSON")

@@ -74,10 +74,18 @@ _OTHERS = (
     Metric("infer/mapped_mib", "MiB", _LOWER, "of the same, what is mapped from files: libraries, weights"),
     Metric("infer/peak_device_mib", "MiB", _LOWER, "peak memory the accelerator's allocator gave it"),
     Metric("infer/flops_per_sample", "FLOP", _LOWER, "floating-point operations of one prediction"),
+    Metric("infer/nonzero_flops_per_sample", "FLOP", _LOWER, "of them, those with a weight that is not zero"),
     Metric("infer/energy_j_per_sample", "J", _LOWER, "energy of a prediction at the run's batch size, likewise"),
     Metric("size/parameters", "", _LOWER, "parameters, shared ones counted once"),
     Metric("size/nonzero", "", _LOWER, "parameters that are not zero"),
     Metric("size/file_mib", "MiB", _LOWER, "bytes of the weights file"),
+    Metric("size/file_zstd_mib", "MiB", _LOWER, "the same file, compressed by zstd"),
+    Metric("size/file_sparse_mib", "MiB", _LOWER, "the weights as a bitmask and the values that are not zero"),
+    Metric("size/memory_mib", "MiB", _LOWER, "bytes of the weights in memory"),
+    Metric("compress/sparsity", "", "", "share of the weights open to the pruner that are gone"),
+    Metric("compress/time_s", "s", _LOWER, "time of compressing and of fine-tuning, the dense training not counted"),
+    Metric("compress/break_even", "", _LOWER, "predictions, one at a time, whose saving pays for the time of compressing"),
+    Metric("compress/flops", "FLOP", _LOWER, "floating-point operations of the same"),
 )
 
 METRICS: dict[str, Metric] = {

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from thrifty.identity import training_code
+
 SCHEMA = 1
 STATUSES = ("ok", "diverged", "oom", "unsupported", "killed", "preempted", "error", "running")
 _NOT_IDENTITY = ("store", "name", "tags", "logger")
@@ -75,6 +77,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in ("thrifty", *_PACKAGES)},
         **_source(),
+        "training_code": training_code(),
     }
 
 

@@ -21,6 +21,8 @@ from thrifty.errors import BadConfiguration, BadData, nearest
 from thrifty.record import config_hash, now, to_json
 
 RESULT = "result.json"
+CACHE = "cache"
+"""Holds the dense models that were trained for the sake of compressing them."""
 SHARED = ".shared"
 """Holds a directory for each grid that goes on: what its runs may take from each other."""
 LOCK = ".lock"
@@ -215,7 +217,7 @@ def _let_go(directory: Path) -> bool:
 
 def run_directories(store: Path) -> Iterator[Path]:
     """Every run of a store, oldest first, those of sweeps and studies included."""
-    parents = [store / "runs", *sorted((store / "sweeps").glob("*/")), *sorted((store / "studies").glob("*/"))]
+    parents = [store / "runs", store / CACHE, *sorted((store / "sweeps").glob("*/")), *sorted((store / "studies").glob("*/"))]
     found = [entry for parent in parents if parent.is_dir() for entry in os.scandir(parent) if entry.is_dir()]
     for entry in sorted(found, key=lambda entry: entry.name):
         if not entry.name.startswith("."):

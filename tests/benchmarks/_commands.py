@@ -19,11 +19,15 @@ def environment(home: str) -> dict[str, str]:
     return {**ours, "HOME": home}
 
 
-def output_of(arguments: Sequence[str], folder: str, allowed: Sequence[int] = (0,)) -> str:
-    """What the interpreter prints with these arguments; ends everything where its exit code is none of those allowed."""
+def output_of(arguments: Sequence[str], folder: str, allowed: Sequence[int] = (0,), **extra: str) -> str:
+    """What the interpreter prints with these arguments; ends everything where its exit code is none of those allowed.
+
+    Args:
+        extra: environment variables.
+    """
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=folder, env=environment(folder), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        cwd=folder, env={**environment(folder), **extra}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode not in allowed:
         sys.exit(f"{' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}")

@@ -17,6 +17,7 @@ from thrifty.errors import BadConfiguration
 
 FILES = sorted(conf_directory().glob("*/*.yaml"))
 NEEDS = {"tabular": ["task=tabular"], "mlp": ["task=tabular"], "vit": ["task=image"], "resnet": ["task=image"]}
+NEEDS |= {name: ["method=prune"] for name in CHOICES["pruner"]} | {"movement": ["method=prune", "method.pace=gradual"]}
 """Overrides without which a choice makes an illegal pair."""
 
 
@@ -69,7 +70,7 @@ def test_every_rung_and_optimizer_resolves_to_a_whole_configuration(task: str, s
 
 def facts(config: Any) -> dict[str, Any]:
     return {
-        "choices": [getattr(config, group).name for group in CHOICES],
+        "choices": [getattr(config, group).name for group in CHOICES if getattr(config, group) is not None],
         "rest": (config.model.name, config.batch_size, config.budget.steps, config.budget.epochs, config.budget.seconds),
         "lr": config.optimizer.lr,
     }
@@ -187,6 +188,27 @@ BAD = [
     ("precision.weights=bf16", "precision=fp32 has no such key", "add precision=bf16"),
     ("task.target=x", "task=text has no such key", "add task=tabular"),
     ("task=tabular optimizer.weight_decay=0.1", "optimizer.weight_decay", "add optimizer=adamw"),
+    ("pruner=random", "pruner=random", "add method=prune"),
+    ("sparsity=0.5", "sparsity=0.5", "add method=prune"),
+    ("pruner.scope=layer", "pruner.scope=layer", "add method=prune"),
+    ("method.pace=gradual", "method=train has no such key", "add method=prune"),
+    # pruning
+    ("method=prune sparsity=1", "sparsity=1", "at least 0, below 1 or auto"),
+    ("method=prune sparsity=-0.1", "sparsity=-0.1", "at least 0, below 1 or auto"),
+    ("method=prune sparsity=much", "sparsity=much", "at least 0, below 1 or auto"),
+    ("method=prune sparsity=nan", "sparsity=nan", "finite number"),
+    ("method=prune pruner=magnitud", "no such pruner", "did you mean 'magnitude'"),
+    ("method=prune pruner=wanda pruner.scope=layer", "pruner=wanda has no such key", "pruner=magnitude"),
+    ("method=prune pruner=n_m pruner.pattern=4:2", "pruner.pattern=4:2", "0 < n < m"),
+    ("method=prune pruner=n_m pruner.pattern=2:4 sparsity=0.9", "sparsity=0.9 pruner.pattern=2:4", "give one of the two"),
+    ("method=prune pruner=movement", "method.pace=one_shot", "method.pace=iterative or gradual"),
+    ("method=prune pruner=layer_drop method.pace=gradual", "do not go together", "method.pace=one_shot"),
+    ("method=prune pruner=structured_l1 method.rewind=true", "do not go together", "magnitude"),
+    ("method=prune method.pace=gradual method.rewind=true", "method.rewind=true", "one_shot or iterative"),
+    ("method=prune method.pace=gradual method.finetune=0", "method.finetune=0", "pace=one_shot"),
+    ("method=prune method.pace=iterative train.patience=2", "train.patience=2", "method.pace=one_shot"),
+    ("method=prune max_quality_loss=1", "max_quality_loss=1", "add sparsity=auto"),
+    ("method=prune sparsity=auto max_quality_loss=-1", "max_quality_loss=-1", "at least 0"),
     # the grammar
     ("optimizer=sgd,adam", "gives several values", "add -m"),
     ("seed=range(1,3)", "gives several values", "add -m"),
@@ -225,3 +247,24 @@ def test_each_choice_is_named_when_another_is_asked_for() -> None:
 def test_no_choice_can_be_renamed_from_the_command_line() -> None:
     with pytest.raises(BadConfiguration):
         compose(["optimizer.name=sgd"])
+
+
+def test_a_pattern_and_a_sparsity_follow_from_each_other() -> None:
+    def of(*overrides: str) -> tuple[Any, Any]:
+        config = compose(["method=prune", "pruner=n_m", *overrides])
+        return config.sparsity, config.pruner.pattern  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+
+    assert of() == (0.5, "2:4")
+    assert of("pruner.pattern=1:4") == (0.75, "1:4")
+    assert of("pruner.pattern=4:8", "sparsity=0.5") == (0.5, "4:8")
+    assert of("sparsity=0.75") == (0.75, "1:4")
+    assert of("sparsity=0.8") == (0.8, "3:16")  # 0.8125; 1:4 is 0.75
+    assert of("sparsity=0.9") == (0.9, "1:8")  # 0.875, as 2:16 is, of fewer
+
+
+def test_what_only_pruning_has_is_empty_without_it() -> None:
+    trained, pruned = compose([]), compose(["method=prune"])
+    assert (trained.pruner, trained.sparsity, trained.max_quality_loss) == (None, None, None)
+    assert pruned.pruner is not None
+    assert (pruned.pruner.name, pruned.sparsity, pruned.max_quality_loss) == ("magnitude", 0.5, None)
+    assert compose(["method=prune", "sparsity=auto"]).max_quality_loss == 0.5

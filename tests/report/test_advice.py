@@ -6,6 +6,7 @@ import shlex
 from typing import Any
 
 import pytest
+from example_pruned import make_pruned, row
 from example_record import make_record
 
 from thrifty.config.compose import compose
@@ -169,3 +170,58 @@ def test_the_model_of_every_task_is_shown_in_use(task: str) -> None:
     given = {"text": "def main(", "tabular": "new.csv", "image": "new.png"}[task]
     assert shlex.split(command) == ["thrifty", "predict", record["id"], given]
     assert why == "use the model"
+
+
+def test_after_a_mask_comes_what_saves_time() -> None:
+    first, last = next_steps(make_pruned("pruner=random", "sparsity=0.5"), most=9)
+    assert first[0] == "python run.py task=tabular method=prune sparsity=0.5 pruner=structured_l1"
+    assert "save no time" in first[1]
+    assert last[0].startswith("thrifty predict ")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["pruner=magnitude", "pruner.scope=layer", "sparsity=0.5", "pruner.protect=[head,norms]"],
+        ["pruner=movement", "method.pace=gradual", "sparsity=0.5"],
+        ["method.pace=iterative", "method.rounds=4", "method.rewind=true", "sparsity=0.5"],
+        ["pruner=n_m", "pruner.pattern=1:4", "sparsity=0.75"],
+    ],
+)
+def test_what_belongs_to_a_mask_alone_goes_with_it(overrides: list[str]) -> None:
+    command, _ = next_steps(make_pruned(*overrides))[0]
+    config = compose(shlex.split(command)[2:])
+    assert config.pruner is not None
+    assert config.pruner.name == "structured_l1"
+    if "pruner.protect=[head,norms]" in overrides:
+        assert config.pruner.protect == ["head", "norms"]
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "told"),
+    [
+        (-0.02, [], True),  # known to half a point
+        (-0.004, [], False),
+        (0.02, [], False),
+        (-0.02, ["method.finetune=0.1"], True),
+        (-0.02, ["method.finetune=1"], False),
+    ],
+)
+def test_quality_lost_with_units_is_met_by_fine_tuning(change: float, given: list[str], told: bool) -> None:
+    found = next_steps(make_pruned("pruner=structured_l1", "sparsity=0.5", *given, change=change), most=9)
+    command = "python run.py task=tabular method=prune pruner=structured_l1 sparsity=0.5 method.finetune=1"
+    assert [one for one, _ in found[:-1]] == ([command] if told else [])
+    assert found[-1][0].startswith("thrifty predict ")
+
+
+def test_of_an_error_more_is_worse() -> None:
+    record = make_pruned("pruner=structured_l1", "sparsity=0.5")
+    record |= {"data": record["data"] | {"deciding": "rmse"}}
+    for low, high, told in ((0.1, 0.3, True), (-0.3, -0.1, False), (-0.1, 0.3, False)):
+        record["waterfall"] = [row("size/parameters", 2, 1, 0.5, None, None), row("quality/rmse", 2.0, 2.2, 0.2, low, high)]
+        assert any("finetune" in command for command, _ in next_steps(record)) is told
+
+
+def test_a_smaller_model_that_was_not_compared_gets_no_advice_on_its_quality() -> None:
+    found = next_steps(make_pruned("pruner=structured_l1", "sparsity=0.5", waterfall=[]), most=9)
+    assert [command.split()[:2] for command, _ in found] == [["thrifty", "predict"]]

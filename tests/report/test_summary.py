@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import pytest
+from example_pruned import make_pruned
 from example_record import make_record
 from rich.console import Console
 
@@ -162,3 +163,15 @@ def test_a_flag_without_its_numbers_reads_well_too(conditions: dict[str, Any]) -
     shown = text(make_record(flags=["busy_machine", "canary_drift"], conditions=conditions))
     assert "other processes took some of the cores' time" in shown
     assert "None" not in shown
+
+
+def test_a_study_and_a_search_follow_the_waterfall() -> None:
+    level = {"layer": "body.0", "weights": 64, "sparsity": 0.5, "value": 0.9, "difference": 0.0, "low": -0.1, "high": 0.1}
+    tried = {"sparsity": 0.5, "loss": 0.0, "low": -0.1, "high": 0.1, "certified": True, "n": 114}
+    record = make_pruned("sparsity=0.5", sensitivity=[level], search=[tried])
+    shown = text(record)
+    headings = ["Where the saving went", "What each layer costs", "Search for the largest sparsity", "record  results/runs"]
+    places = [shown.index(one) for one in headings]
+    assert places == sorted(places)
+    plain = text(make_pruned("sparsity=0.5"))
+    assert [one in plain for one in headings] == [True, False, False, True]

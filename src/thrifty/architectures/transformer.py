@@ -20,31 +20,35 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, dropout: float, causal: bool) -> None:
         super().__init__()
-        self.heads = width // HEAD_WIDTH
         self.causal = causal
         self.dropout = dropout
         self.qkv = nn.Linear(width, 3 * width)
         self.projection = nn.Linear(width, width)
 
+    @property
+    def heads(self) -> int:
+        """As many as the weights hold, so that a pruned module needs to be told nothing."""
+        return self.qkv.out_features // (3 * HEAD_WIDTH)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Mix each position with those before it, or with every other."""
-        batch, time, width = inputs.shape
+        batch, time, _ = inputs.shape
         query, key, value = self.qkv(inputs).view(batch, time, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(
             query, key, value, is_causal=self.causal, dropout_p=self.dropout if self.training else 0.0
         )
-        return self.projection(mixed.transpose(1, 2).reshape(batch, time, width))
+        return self.projection(mixed.transpose(1, 2).flatten(2))
 
     def extend(self, inputs: Tensor, cache: Cache, block: int) -> Tensor:
         """The same, causal, for the positions behind those in the cache: a whole prompt behind none, or one token; never drops."""
-        batch, time, width = inputs.shape
+        batch, time, _ = inputs.shape
         parts = self.qkv(inputs).view(batch, time, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
         if len(cache.kept) == block:  # not sooner: only now is it known what type the run's precision computes in
             cache.kept.append(parts.new_empty(2, batch, self.heads, cache.context, HEAD_WIDTH))
         keys, values = cache.extended(block, parts[1:])
         # A single token sees all before it, and torch would align a causal mask of one row with the first of them.
         mixed = F.scaled_dot_product_attention(parts[0], keys, values, is_causal=time > 1)
-        return self.projection(mixed.transpose(1, 2).reshape(batch, time, width))
+        return self.projection(mixed.transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):

@@ -165,8 +165,10 @@ _WORDS: dict[Any, str] = {
 
 
 def _type_name(hint: Any) -> str:
-    names = []
-    for one in _parts(hint):
+    names, parts = [], _parts(hint)
+    for one in parts:
+        if one is int and float in parts:  # OmegaConf takes a whole number for a float only where both are named
+            continue
         if typing.get_origin(one) is list:
             names.append(f"list of {_WORDS[typing.get_args(one)[0]]}s")
         elif isinstance(one, type) and issubclass(one, Enum):

@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from thrifty.config.key import Key
-from thrifty.config.registry import CHOICES
+from thrifty.config.registry import CHOICES, ONLY_WITH
 from thrifty.config.table import all_keys
 from thrifty.config.values import default_choice
 from thrifty.errors import BadConfiguration, nearest
@@ -59,8 +59,16 @@ def check_overrides(overrides: Sequence[str]) -> None:
                 raise BadConfiguration(
                     f"{name}={value}: there is no such {name}; choose one of {allowed}{nearest(value, CHOICES[name])}"
                 )
+            _check_method(name, text, chosen)
         else:
+            _check_method(name, text, chosen)
             _check_key(name, text, chosen)
+
+
+def _check_method(name: str, text: str, chosen: dict[str, str]) -> None:
+    wanted, method = ONLY_WITH.get(name.split(".")[0]), chosen.get("method") or default_choice("method")
+    if wanted is not None and method != wanted:
+        raise BadConfiguration(f"{text}: goes with method={wanted} only, this is method={method}; add method={wanted}")
 
 
 def _check_key(name: str, text: str, chosen: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from thrifty.config.choices.budgets import Budget
 from thrifty.config.choices.engines import Compile, Engine
 from thrifty.config.choices.loggers import Logger, Wandb
 from thrifty.config.choices.measures import Measure
-from thrifty.config.choices.methods import Method
+from thrifty.config.choices.methods import Method, Prune
 from thrifty.config.choices.optimizers import (
     Adafactor,
     Adagrad,
@@ -25,6 +25,7 @@ from thrifty.config.choices.optimizers import (
     Sgd,
 )
 from thrifty.config.choices.precisions import Bf16, Precision
+from thrifty.config.choices.pruners import NM, LayerDrop, Movement, Pruner, Scoped, Structured
 from thrifty.config.choices.schedules import Cosine, InverseTime, OneCycle, Schedule, Step, WarmupStableDecay
 from thrifty.config.choices.tasks import Image, Tabular, Text
 
@@ -61,7 +62,20 @@ CHOICES: dict[str, dict[str, Choice]] = {
         "vit": Choice(Vit, "thrifty.architectures.vit:build"),
         "resnet": Choice(Resnet, "thrifty.architectures.resnet:build"),
     },
-    "method": {"train": Choice(Method, "thrifty.methods.train:TrainMethod")},
+    "method": {
+        "train": Choice(Method, "thrifty.methods.train:TrainMethod"),
+        "prune": Choice(Prune, "thrifty.methods.prune:PruneMethod"),
+    },
+    "pruner": {
+        "magnitude": Choice(Scoped, "thrifty.pruners.magnitude:build"),
+        "random": Choice(Scoped, "thrifty.pruners.random:build"),
+        "n_m": Choice(NM, "thrifty.pruners.n_m:build"),
+        "wanda": Choice(Pruner, "thrifty.pruners.wanda:build"),
+        "movement": Choice(Movement, "thrifty.pruners.movement:build"),
+        "structured_l1": Choice(Structured, "thrifty.pruners.structured_l1:build"),
+        "structured_taylor": Choice(Structured, "thrifty.pruners.structured_taylor:build"),
+        "layer_drop": Choice(LayerDrop, "thrifty.pruners.layer_drop:build"),
+    },
     "optimizer": {
         "adam": Choice(Adam, "thrifty.optimizers.adam:build"),
         "adamw": Choice(AdamW, "thrifty.optimizers.adamw:build"),
@@ -100,6 +114,10 @@ CHOICES: dict[str, dict[str, Choice]] = {
         "none": Choice(Logger, "thrifty.sinks.none:NoSink"),
     },
 }
+
+
+ONLY_WITH = {"pruner": "prune", "sparsity": "prune", "max_quality_loss": "prune"}
+"""Groups and keys that go with one method only, and which."""
 
 
 def load(group: str, name: str, companion: str | None = None) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from thrifty.config.choices.pruners import NM, nearest_pattern
 from thrifty.config.schema import Config
+from thrifty.errors import BadConfiguration
 
 
 def resolve(config: Config) -> Config:
@@ -25,6 +27,34 @@ def resolve(config: Config) -> Config:
             budget.steps, budget.epochs = task.QUICK_STEPS, task.QUICK_EPOCHS
         else:
             budget.epochs = task.FULL_EPOCHS
+    if config.method.name == "prune":
+        _resolve_sparsity(config)
     if config.measure.examples is None and config.measure.name != "full":
         config.measure.examples = rung.evaluation_examples
     return config
+
+
+def _resolve_sparsity(config: Config) -> None:
+    """Half by default; n_m's pattern and the sparsity follow from each other.
+
+    Raises:
+        BadConfiguration: both were given and disagree, or a pattern with sparsity=auto.
+    """
+    pruner = config.pruner
+    pattern = pruner.pattern if isinstance(pruner, NM) else None
+    if isinstance(pruner, NM) and pattern is not None:
+        kept, of = (int(one) for one in pattern.split(":"))
+        if config.sparsity not in (None, 1 - kept / of):
+            raise BadConfiguration(
+                f"sparsity={config.sparsity} pruner.pattern={pattern}: do not go together, {pattern} is a sparsity of {1 - kept / of:g}; "
+                "give one of the two"
+            )
+        config.sparsity = 1 - kept / of
+    if config.sparsity is None:
+        config.sparsity = 0.5
+    if isinstance(config.sparsity, int):
+        config.sparsity = float(config.sparsity)
+    if isinstance(pruner, NM) and pattern is None and not isinstance(config.sparsity, str):
+        pruner.pattern = nearest_pattern(config.sparsity)
+    if config.sparsity == "auto" and config.max_quality_loss is None:
+        config.max_quality_loss = 0.5

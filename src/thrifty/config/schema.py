@@ -10,9 +10,10 @@ from thrifty.config.choices.budgets import Budget
 from thrifty.config.choices.engines import Engine
 from thrifty.config.choices.loggers import Logger
 from thrifty.config.choices.measures import Measure
-from thrifty.config.choices.methods import Method
+from thrifty.config.choices.methods import Method, Prune
 from thrifty.config.choices.optimizers import Optimizer
 from thrifty.config.choices.precisions import Precision
+from thrifty.config.choices.pruners import Pruner
 from thrifty.config.choices.schedules import Schedule
 from thrifty.config.choices.tasks import Task
 from thrifty.config.key import BY_ARCHITECTURE_AND_MODEL, BY_TASK, check, key
@@ -88,6 +89,20 @@ class Config:
     architecture: Architecture
     model: ModelSize = key("rung of the architecture's size ladder")
     method: Method
+    pruner: Pruner | None = None
+    sparsity: int | float | str | None = key(
+        "share that the pruner removes; auto finds the largest within max_quality_loss",
+        at_least=0,
+        below=1,
+        words=("auto",),
+        null="0.5 with method=prune",
+    )
+    max_quality_loss: float | None = key(
+        "quality points that sparsity=auto may cost: 100 x the difference of a fraction, percent of an error",
+        unit="points",
+        at_least=0,
+        null="0.5 with sparsity=auto",
+    )
     optimizer: Optimizer
     schedule: Schedule
     regularizer: Regularizer
@@ -136,7 +151,32 @@ class Config:
                 f"train.patience={self.train.patience} train.validations=0: do not go together; stopping early looks at "
                 "validations, so make some"
             )
+        self._check_pruning()
         if self.batch_size == "auto" and self.devices > 1:
             raise BadConfiguration(
                 f"batch_size=auto devices={self.devices}: do not go together; find it with devices=1, and give {self.devices} times that"
+            )
+
+    def _check_pruning(self) -> None:
+        pruner, method = self.pruner, self.method
+        if self.max_quality_loss is not None and self.sparsity != "auto":
+            raise BadConfiguration(
+                f"max_quality_loss={self.max_quality_loss:g}: bounds what sparsity=auto may cost; add sparsity=auto"
+            )
+        if pruner is None or not isinstance(method, Prune):
+            return
+        paces = [one for one in pruner.PACES if not (method.rewind and one == "gradual")]
+        if method.pace.name not in pruner.PACES:
+            raise BadConfiguration(
+                f"pruner={pruner.name} method.pace={method.pace.name}: do not go together; take method.pace={' or '.join(paces)}"
+            )
+        if self.train.patience and method.pace.name != "one_shot":
+            raise BadConfiguration(
+                f"train.patience={self.train.patience} method.pace={method.pace.name}: do not go together; the best weights may be those "
+                "of a model that was not pruned yet, so take train.patience=0 or method.pace=one_shot"
+            )
+        if method.rewind and pruner.PHYSICAL:
+            raise BadConfiguration(
+                f"pruner={pruner.name} method.rewind=true: do not go together; the first weights belong to units that are gone, so take "
+                "a pruner that masks, such as magnitude"
             )

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from thrifty.config.paths import conf_directory
+from thrifty.config.registry import ONLY_WITH
 
 
 @cache
@@ -28,9 +29,10 @@ def choice_values(group: str, name: str) -> dict[str, Any]:
 
 
 def default_choice(group: str, task: str | None = None) -> str:
-    """What a group is unless told otherwise, with a task or with the default one."""
+    """What a group is unless told otherwise, with a task or with the default one; of a group that goes with one method, with that."""
     chosen = _chosen("config.yaml")
-    return {**chosen, **_chosen(f"task/{task or chosen['task']}.yaml")}[group]
+    chosen |= _chosen(f"task/{task or chosen['task']}.yaml")
+    return chosen[group] if group in chosen else _chosen(f"method/{ONLY_WITH[group]}.yaml")[group]
 
 
 def _chosen(name: str) -> dict[str, str]:

@@ -6,47 +6,110 @@ import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from thrifty.config import registry
 from thrifty.config.overrides import parse
 from thrifty.config.schema import Config
-from thrifty.errors import ThriftyError
-from thrifty.events import Event
+from thrifty.errors import BadData, ThriftyError
+from thrifty.events import Event, Finished, Preparing
 from thrifty.execution.batch_size import BatchSize, find_batch_size
+from thrifty.execution.dense import dense_run
 from thrifty.execution.fork_server import warm_up
 from thrifty.execution.launch import Outcome, launch
 from thrifty.execution.ranks import ranks_to_start
 from thrifty.sinks.base import Sink
 from thrifty.sinks.terminal import TerminalSink
-from thrifty.store import read_record
+from thrifty.store import find_run, read_record
+
+Complete = Callable[[Path, dict[str, Any], Callable[[str], None]], None]
+"""(directory, record, tell) -> None: adds to a finished record, on disk too, what only the command line can find out."""
 
 
 def run_experiment(
-    config: Config, overrides: list[str], parent: Path, console: Console, group: str | None = None, resumed: Path | None = None
+    config: Config,
+    overrides: list[str],
+    parent: Path,
+    console: Console,
+    group: str | None = None,
+    resumed: Path | None = None,
+    complete: Complete | None = None,
 ) -> Outcome:
     """Run it in a worker, its events going to the terminal and the logger.
 
     Args:
         resumed: directory of a run that goes on; None begins one.
+        complete: called with the record of a compression that ended well, before the logger hears of its end.
     """
+    if config.method.name != "train" and resumed is None:
+        return _compression(config, overrides, parent, console, group, complete)
+    origin = None
+    if resumed is not None and config.method.name != "train":
+        try:
+            origin = find_run(Path(config.store), read_record(resumed)["parents"][0])
+        except (ThriftyError, IndexError) as error:
+            return Outcome(
+                BadData.exit_code, None, None, f"resume={resumed.name}: the dense model it began with is gone ({error})"
+            )
+    return _experiment(config, overrides, parent, console, group, resumed, origin, complete if origin is not None else None)
+
+
+def _compression(
+    config: Config, overrides: list[str], parent: Path, console: Console, group: str | None, complete: Complete | None
+) -> Outcome:
+    """What begins with a dense model, which is trained first where there is none."""
+
+    def tell(sentence: str) -> None:
+        console.print(Text(sentence), soft_wrap=True)
+
+    def train(dense: Config, its_overrides: list[str], directory: Path) -> Outcome:
+        return _experiment(dense, its_overrides, directory, console, group)
+
+    try:
+        dense = dense_run(config, overrides, tell, train)
+    except ThriftyError as error:
+        return Outcome(error.exit_code, None, None, str(error))
+    if dense.failed is not None:
+        return dense.failed
+    return _experiment(config, overrides, parent, console, group, origin=dense.path, complete=complete)
+
+
+def _experiment(
+    config: Config,
+    overrides: list[str],
+    parent: Path,
+    console: Console,
+    group: str | None = None,
+    resumed: Path | None = None,
+    origin: Path | None = None,
+    complete: Complete | None = None,
+) -> Outcome:
     warm_up()  # its imports go on while the logger makes its own
     try:
         ranks = ranks_to_start(config.devices)
         if not ranks[0].leads:  # another command line tells of the run
-            return launch(config, overrides, parent, lambda event: None, resumed, ranks=ranks)
+            return launch(config, overrides, parent, lambda event: None, resumed, ranks=ranks, origin=origin)
         logger = registry.load("logger", config.logger.name)(config.logger, group)
     except ThriftyError as error:
         return Outcome(error.exit_code, None, None, str(error))
     sinks = [Guarded(TerminalSink(console)), Guarded(logger)]
 
+    def tell(sentence: str) -> None:
+        handle(Preparing(sentence))
+
     def handle(event: Event) -> None:
+        if complete is not None and isinstance(event, Finished) and event.exit_code == 0:
+            complete(Path(event.path), event.record, tell)
         for sink in sinks:
             sink.handle(event)
 
     try:
-        return launch(config, overrides, parent, handle, resumed, _batch_size(config, overrides, resumed, handle), ranks)
+        return launch(
+            config, overrides, parent, handle, resumed, _batch_size(config, overrides, resumed, handle), ranks, origin
+        )
     finally:
         for sink in sinks:
             sink.close()

@@ -53,6 +53,7 @@ def launch(
     resumed: Path | None = None,
     batch_size: BatchSize | None = None,
     ranks: Sequence[Rank] = (Rank(),),
+    origin: Path | None = None,
 ) -> Outcome:
     """Run one experiment in a worker of its own, or in one for each rank; blocks until it has ended.
 
@@ -62,6 +63,7 @@ def launch(
         handle: receives every event of the run, in order.
         resumed: directory of a run that goes on; None begins one.
         batch_size: what was found for batch_size=auto.
+        origin: directory of the run whose model a compression begins with.
         ranks: those to start here. Where the one that leads is not among them, nothing is heard and nothing written.
     """
     from thrifty.execution.worker import Job, work
@@ -77,6 +79,7 @@ def launch(
         None if resumed is None else str(resumed),
         batch_size,
         ranks[0],
+        None if origin is None else str(origin),
     )
     kills_before = kernel_kills()
     context = fork_server.context()

@@ -19,12 +19,13 @@ from thrifty.config import registry
 from thrifty.config.compose import plain
 from thrifty.config.overrides import parse
 from thrifty.config.schema import Config
-from thrifty.errors import BadData, Diverged, OutOfMemory, ThriftyError
+from thrifty.errors import BadData, Diverged, OutOfMemory, ThriftyError, Unsupported
 from thrifty.events import Event, Finished, Refused, Started
 from thrifty.execution import libraries
 from thrifty.execution.batch_size import BatchSize
 from thrifty.execution.death import end_with_parent, first_line, out_of_memory
 from thrifty.execution.ranks import Rank
+from thrifty.identity import data_stamp
 from thrifty.record import new_record, usable_cores
 from thrifty.stop import EXIT_CODES, Stopped, StopRequest, status_of
 from thrifty.store import RunDirectory
@@ -57,6 +58,8 @@ class Job:
     """What was found for batch_size=auto; None where it was not asked for."""
     rank: Rank = field(default_factory=Rank)
     """Which of the processes that train together the worker is."""
+    origin: str | None = None
+    """Directory of the run whose model a compression begins with; None where there is none."""
 
 
 def work(connection: Connection, job: Job) -> None:
@@ -122,8 +125,8 @@ def _method(job: Job, emit: Callable[[Event], None], stop: StopRequest) -> tuple
         torch.set_num_threads(config.threads or usable_cores())
         device = choose_device(config, job.rank)
         method = registry.load("method", config.method.name)(config, device, emit, stop, job.rank)
-        resumed = None if job.resumed is None else Path(job.resumed)
-        return method, method.prepare({one.key_or_group for one in parse(job.overrides)}, resumed, job.batch_size)
+        resumed, origin = (None if one is None else Path(one) for one in (job.resumed, job.origin))
+        return method, method.prepare({one.key_or_group for one in parse(job.overrides)}, resumed, job.batch_size, origin)
 
 
 def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[], None], stop: StopRequest) -> int:
@@ -137,7 +140,8 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
         data["about"].append(why)
     with stop.prompt():
         record = new_record(plain(config), job.overrides, job.attempt)
-    record["data"] = data
+    record["data"] = {**data, "stamp": data_stamp(getattr(config.task, "path", None))}
+    record["parents"] = method.parents
     record["environment"] |= {
         **describe_device(method.device),
         "threads": torch.get_num_threads(),
@@ -163,6 +167,7 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
     except Diverged as error:
         status, reason, code = "diverged", str(error), error.exit_code
     except ThriftyError as error:
+        status = "unsupported" if isinstance(error, Unsupported) else "error"
         reason, code = str(error), error.exit_code
     except Exception as error:
         with contextlib.suppress(OSError):

@@ -30,7 +30,7 @@ def save(directory: Path, model: nn.Module, manifest: dict[str, Any]) -> int:
     Raises:
         BadData: the disk is full or the directory cannot be written; nothing half-written is left.
     """
-    tensors = {name: one.detach().cpu().contiguous() for name, one in _unshared(model).items()}
+    tensors = tensors_of(model)
     path = directory / WEIGHTS
     try:
         write_file_atomically(path, lambda temporary: _write(tensors, temporary))
@@ -41,6 +41,11 @@ def save(directory: Path, model: nn.Module, manifest: dict[str, Any]) -> int:
         path.unlink(missing_ok=True)
         raise BadData(f"{path}: the weights cannot be written ({error}); free some space or give another store=DIR") from error
     return int(manifest["weights"]["bytes"])
+
+
+def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What a weights file holds of a model, on the CPU: shared tensors once, under their first name."""
+    return {name: one.detach().cpu().contiguous() for name, one in _unshared(model).items()}
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

@@ -3,51 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from thrifty.measure.paired_quality import (
-    PairedDifference,
-    accuracy_difference,
-    class_difference,
-    mean_difference,
-    statistic_difference,
-)
-
-Scores = dict[str, np.ndarray]
-
-
-def _of_errors(statistic: Callable[[np.ndarray], float]) -> Callable[[Scores, Scores], PairedDifference]:
-    def difference(first: Scores, second: Scores) -> PairedDifference:
-        columns = [np.stack([one["error"], one["truth"]], axis=1) for one in (first, second)]
-        return statistic_difference(statistic, columns[0], columns[1])
-
-    return difference
-
-
-def _of_classes(metric: str) -> Callable[[Scores, Scores], PairedDifference | None]:
-    return lambda first, second: class_difference(metric, first["probability"], second["probability"], first["truth"])
-
-
-def _r2(drawn: np.ndarray) -> float:
-    truth = drawn[:, 1]
-    return 1 - float(np.sum(drawn[:, 0] ** 2) / np.sum((truth - truth.mean()) ** 2))
-
-
-_DIFFERENCES: dict[str, tuple[str, Callable[[Scores, Scores], PairedDifference | None]]] = {
-    "accuracy": ("correct", lambda first, second: accuracy_difference(first["correct"], second["correct"])),
-    "loss": ("loss", lambda first, second: mean_difference(first["loss"], second["loss"])),
-    "bits_per_byte": ("loss", lambda first, second: mean_difference(first["loss"] / math.log(2), second["loss"] / math.log(2))),
-    "r2": ("error", _of_errors(_r2)),
-    "rmse": ("error", _of_errors(lambda drawn: float(np.sqrt(np.mean(drawn[:, 0] ** 2))))),
-    **{name: ("probability", _of_classes(name)) for name in ("f1_macro", "worst_class_accuracy", "auroc", "calibration_error")},
-    "mae": ("error", lambda first, second: mean_difference(np.abs(first["error"]), np.abs(second["error"]))),
-}
-"""Metric -> the score it is made of, and how."""
+from thrifty.measure.paired_metrics import DIFFERENCES, Scores
+from thrifty.measure.paired_quality import PairedDifference
 
 
 def paired(metric: str, records: tuple[dict[str, Any], dict[str, Any]], paths: tuple[Path, Path]) -> PairedDifference | str:
@@ -59,13 +21,13 @@ def paired(metric: str, records: tuple[dict[str, Any], dict[str, Any]], paths: t
         paths: their directories, which hold the scores.
     """
     name = metric.removeprefix("quality/")
-    if name not in _DIFFERENCES:
+    if name not in DIFFERENCES:
         return "is a single number of each run: nothing to pair over"
     if records[0]["data"].get("sha256") != records[1]["data"].get("sha256"):
         return "the runs had other data (the sha256 differ): they answered other examples"
     if _split_of(records[0]) != _split_of(records[1]):
         return "the runs split or cut the data in another way: they answered other examples"
-    score, difference = _DIFFERENCES[name]
+    score, difference = DIFFERENCES[name]
     found = [_scores(path) for path in paths]
     if not all(score in one for one in found):
         return f"a run kept no scores of its examples that tell it ('{score}')"

@@ -43,3 +43,31 @@ def _count(build_model: Callable[[], nn.Module], inputs: Tensor, backward: bool)
         if backward:
             outputs.sum().backward()
     return int(counter.get_total_flops())
+
+
+def nonzero_flops(model: nn.Module, inputs: Tensor, flops: int) -> int:
+    """Operations of a forward pass less those of linear layers and convolutions whose weight is zero, in FLOP.
+
+    Args:
+        inputs: a batch of 1.
+        flops: of the whole, as `forward_flops` counts them.
+    """
+    saved = 0
+
+    def count(module: nn.Module, _: object, outputs: Tensor) -> None:
+        nonlocal saved
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        channel = -1 if isinstance(module, nn.Linear) else 1
+        positions = outputs.numel() // outputs.shape[channel]
+        saved += 2 * positions * (weight.numel() - int(weight.count_nonzero()))
+
+    layers = [one for one in model.modules() if isinstance(one, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))]
+    hooks = [one.register_forward_hook(count) for one in layers]
+    try:
+        with torch.inference_mode():
+            model(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return flops - saved

@@ -89,7 +89,5 @@ def compute_metrics(flops_per_example: int, examples: int, seconds: float, ceili
         seconds: training time.
     """
     flops = flops_per_example * examples
-    return {
-        "train/flops": measured(flops),
-        "train/mfu_pct": measured(100 * flops / seconds / ceiling_flops_per_s),
-    }
+    share = measured(100 * flops / seconds / ceiling_flops_per_s) if seconds else missing("the run made no step")
+    return {"train/flops": measured(flops), "train/mfu_pct": share}

@@ -20,6 +20,7 @@ from thrifty.measure.energy import EnergyMeter, energy_entry
 from thrifty.measure.memory import PeakHostMemory
 from thrifty.methods.arithmetic import quality_metrics, size_metrics, training_metrics
 from thrifty.methods.evaluate import scores_of
+from thrifty.methods.file_sizes import packed_sizes
 from thrifty.methods.fresh_loading import Loaded
 from thrifty.methods.inference import inference_metrics
 from thrifty.methods.model import manifest_of
@@ -78,11 +79,18 @@ class Findings:
         self._write_samples()
         self._write("history.csv", _history_csv(trace.history))
 
-    def weights(self, model: nn.Module) -> None:
-        """Save the model, with all that building it takes."""
+    def weights(self, model: nn.Module, form: dict[str, Any] | None = None) -> None:
+        """Save the model, with all that building it takes.
+
+        Args:
+            form: shapes of a model that has not those of its configuration.
+        """
         manifest = manifest_of(self.record["config"], self.record["config_hash"], self._data.shape, self._data.state())
+        manifest |= {} if form is None else {"form": form}
         size = safetensors.save(self.path, model, manifest)
         self.record["metrics"] |= size_metrics(model, size)
+        if self._config.measure.seconds:
+            self.record["metrics"] |= packed_sizes(self.path, model)
 
     def untouched(self) -> None:
         """Say why there is no quality."""

@@ -21,7 +21,7 @@ from thrifty.measure.timing import Timed, collector_off, percentile_ms, time_cal
 from thrifty.methods.arithmetic import compute_metrics, entry
 from thrifty.methods.decoding import decoding_metrics, not_decoded
 from thrifty.methods.evaluate import predictor
-from thrifty.methods.model import architecture_of, build_model, example_inputs, load_trained
+from thrifty.methods.model import architecture_of, example_inputs, load_trained, untrained
 from thrifty.metrics import batch_metric, measured, missing
 
 
@@ -111,13 +111,10 @@ def inference_metrics(
         found |= decoding
         samples |= decoding_samples
 
-    def on_meta() -> torch.nn.Module:
-        return build_model(architecture, shape, 0.0)
-
-    found["infer/flops_per_sample"] = measured(forward_flops(on_meta, one))
+    found["infer/flops_per_sample"] = measured(forward_flops(lambda: untrained(trained.manifest), one))
     with trained.precision.context(device.type):  # tf32 is a mode of the device, not a dtype
         ceiling = matmul_ceiling(device, trained.precision.matmul_dtype, seconds=min(1.0, seconds / 20)).flops_per_s
-    found |= compute_metrics(training_flops(on_meta, one), examples, training_seconds, ceiling)
+    found |= compute_metrics(training_flops(lambda: untrained(trained.manifest), one), examples, training_seconds, ceiling)
     samples["ceiling_flops_per_s"] = ceiling
     flags = {"not_steady": not all(one.steady for one in timings), "recompiled": any(one.recompiled for one in timings)}
     return found, samples, [flag for flag, raised in flags.items() if raised]

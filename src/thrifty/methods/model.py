@@ -18,6 +18,7 @@ from thrifty.engines.base import Engine
 from thrifty.errors import BadData, Unsupported
 from thrifty.formats import safetensors
 from thrifty.precisions.base import Precision as PrecisionContext
+from thrifty.pruners.form import given_form
 
 
 def build_model(architecture: Architecture, shape: dict[str, int], dropout: float) -> nn.Module:
@@ -81,10 +82,8 @@ def load_trained(directory: Path, device: torch.device, expected_hash: str | Non
                 f"{directory}: {safetensors.MANIFEST} is of configuration {manifest['config_hash'][:12]}, the record of "
                 f"{expected_hash[:12]}; the directory mixes two runs"
             )
-        architecture = architecture_of(manifest)
         precision_config: Precision = choice_of("precision", manifest["precision"])
-        with shapes_only():
-            module = build_model(architecture, manifest["shape"], dropout=0.0)
+        module = untrained(manifest)
         precision = registry.load("precision", precision_config.name)(precision_config)
         module.to(precision.weight_dtype)
         safetensors.load(directory, manifest, module, device)
@@ -92,6 +91,13 @@ def load_trained(directory: Path, device: torch.device, expected_hash: str | Non
         why = (str(error).splitlines() or ["empty"])[0]
         raise BadData(f"{directory / safetensors.MANIFEST}: is not a manifest of ours, or was altered ({why})") from error
     return TrainedModel(precision.prepared(module, device.type), manifest, precision)
+
+
+def untrained(manifest: dict[str, Any], dropout: float = 0.0) -> nn.Module:
+    """The model that a manifest describes, without numbers: on the meta device."""
+    with shapes_only():
+        module = build_model(architecture_of(manifest), manifest["shape"], dropout)
+        return given_form(module, manifest["form"]) if manifest.get("form") is not None else module
 
 
 def architecture_of(manifest: dict[str, Any]) -> Architecture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
@@ -17,6 +17,26 @@ from thrifty.methods.sampler import Batches
 from thrifty.methods.weight_average import WeightAverage
 from thrifty.precisions.base import Precision
 from thrifty.tasks.base import Data
+
+
+class Upkeep(Protocol):
+    """What holds weights to something while they are trained."""
+
+    def before_step(self, lr: float) -> None:
+        """Gradients are there; the optimiser has not moved yet."""
+        ...
+
+    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """After so many optimiser steps."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        ...
 
 
 class TrainingModule(pl.LightningModule):
@@ -54,6 +74,8 @@ class TrainingModule(pl.LightningModule):
         self.most_at_once = data.most_at_once
         """Examples in one forward pass; a batch of more is computed in parts."""
         self.scaler = torch.amp.GradScaler(next(model.parameters()).device.type) if precision.scales_losses else None
+        self.upkeep: Upkeep | None = None
+        """What is done to the weights at every optimiser step besides."""
         self.steps_made = 0
         self.wait_seconds = 0.0
         """Time spent getting batches; the monitor sets it back."""
@@ -88,11 +110,15 @@ class TrainingModule(pl.LightningModule):
                 self.scaler.unscale_(self.optimizer)
             if self.clip:
                 nn.utils.clip_grad_norm_(self._trained, self.clip)
+            if self.upkeep is not None:
+                self.upkeep.before_step(self.learning_rate(self.steps_made + len(losses) - 1))
             if self.scaler is None:
                 self.optimizer.step()
             else:  # makes no step where a gradient is infinite, and scales less from then on
                 self.scaler.step(self.optimizer)
                 self.scaler.update()
+            if self.upkeep is not None:
+                self.upkeep.after_step(self.steps_made + len(losses), self.optimizer)
             if self.average is not None:
                 self.average.update()
         self.steps_made += len(losses)
@@ -157,6 +183,7 @@ class TrainingModule(pl.LightningModule):
             "optimizer": of_optimizer,
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "average": None if self.average is None else self.average.state(),
+            "upkeep": None if self.upkeep is None else self.upkeep.state(),
         }
 
     def random_states(self) -> list[dict[str, Tensor]]:
@@ -175,6 +202,8 @@ class TrainingModule(pl.LightningModule):
             self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.restore(state["average"])
+        if self.upkeep is not None:
+            self.upkeep.restore(state["upkeep"])
 
     def restore_random(self, states: list[dict[str, Tensor]]) -> None:
         """Go on from what `random_states` gave, last of all before the next step."""

@@ -17,7 +17,7 @@ from thrifty.atomic import write_atomically
 from thrifty.execution.lean import LeanMeasurement, measurement_from
 from thrifty.store import SHARED
 
-_DECIDING = ("architecture", "shape", "precision")
+_DECIDING = ("architecture", "shape", "form", "precision")
 """Of the manifest, all that decides what loading and calling takes."""
 
 
@@ -33,7 +33,7 @@ class SharedLoading:
 
     def __init__(self, store: Path, run: Path, manifest: dict[str, Any], settings: dict[str, Any]) -> None:
         self.run, self.directory = run, store / SHARED / run.parent.name
-        kind = json.dumps([{name: manifest[name] for name in _DECIDING}, settings], sort_keys=True)
+        kind = json.dumps([{name: manifest.get(name) for name in _DECIDING}, settings], sort_keys=True)
         self.path = self.directory / f"loading-{hashlib.sha256(kind.encode()).hexdigest()}.json"
 
     def known(self) -> tuple[str, list[LeanMeasurement]] | None:

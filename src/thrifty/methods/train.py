@@ -38,6 +38,7 @@ from thrifty.methods.recomputation import recompute_blocks
 from thrifty.methods.requirements import batch_size_for, check_levers
 from thrifty.methods.sampler import BatchSampler, Calls
 from thrifty.methods.weight_average import WeightAverage
+from thrifty.pruners.form import given_form
 from thrifty.record import config_hash
 from thrifty.stop import StopRequest, status_of
 from thrifty.store import RunDirectory, find_run, read_record, room_for
@@ -75,14 +76,23 @@ class TrainMethod:
         self._largest_peaks: list[float | None] = []
         """MiB on the host and on the device, of the rank with most; none of a training that did not end well."""
         self._glance: dict[str, Interval] | None = None
+        self.form: dict[str, Any] | None = None
+        """Shapes of a model that has not those of its architecture's configuration."""
 
-    def prepare(self, given: Collection[str], resumed: Path | None = None, found: BatchSize | None = None) -> dict[str, Any]:
+    def prepare(
+        self,
+        given: Collection[str],
+        resumed: Path | None = None,
+        found: BatchSize | None = None,
+        origin: Path | None = None,
+    ) -> dict[str, Any]:
         """Read the data and hold the configuration to it, before anything is written; returns the record's `data`.
 
         Args:
             given: keys the user gave: the default batch gives way to a small training split, one asked for does not.
             resumed: directory of the run that goes on, if one does.
             found: for batch_size=auto.
+            origin: directory of the run whose weights to begin with; else `checkpoint` may name one.
 
         Raises:
             BadConfiguration: a batch larger than the training split, label smoothing without classes, or a checkpoint of
@@ -97,7 +107,7 @@ class TrainMethod:
         self.batch_size = batch_size_for(config, self.data, given, found)
         check_levers(config, self.data, self.batch_size, self.device)
         self.steps = config.budget.steps_for(self.data.sizes["train"], self.batch_size)
-        self._find_checkpoint()
+        self._find_checkpoint(origin)
         self._of = f"{config_hash(plain(config))} {self.data.fingerprint}"
         self._went_on: dict[str, Any] | None = None
         if resumed is not None:
@@ -130,11 +140,10 @@ class TrainMethod:
         pl.seed_everything(self.config.seed, verbose=False)
         self.data.to(self.device)
         self.emit(Preparing("building the model"))
-        model = self._model()
         with self.stop.deferred():
-            trace, model = self._train(model)
+            trace, model = self._made()
             self.emit(Preparing("saving the weights"))
-            self.findings.weights(model)
+            self._save(model)
         # A stop asked for after the last call came too late to cut training short, not too late to be obeyed.
         trace.stopped = trace.stopped or self.stop.reason
         if trace.stopped:
@@ -147,6 +156,13 @@ class TrainMethod:
         self.findings.written(self._checkpoint_bytes)
         Checkpoints(self.path, self._of).remove()
         return "ok", None
+
+    def _made(self) -> tuple[Trace, nn.Module]:
+        """The trained model."""
+        return self._train(self._model())
+
+    def _save(self, model: nn.Module) -> None:
+        self.findings.weights(model, self.form)
 
     def _look_at(self, model: nn.Module, trace: Trace, its_hash: str) -> None:
         """Evaluate the model and measure it."""
@@ -177,11 +193,11 @@ class TrainMethod:
         self.path = Path(self.config.store)
         self._train(model)
 
-    def _find_checkpoint(self) -> None:
-        given = self.config.checkpoint
+    def _find_checkpoint(self, origin: Path | None) -> None:
+        given = self.config.checkpoint or (None if origin is None else origin.name)
         if given is None:
             return
-        self._initial = find_run(Path(self.config.store), given)
+        self._initial = origin or find_run(Path(self.config.store), given)
         record = read_record(self._initial)
         trained = load_trained(self._initial, torch.device("cpu"), record["config_hash"])
         if not same_architecture(self.config.architecture, trained.manifest) or trained.manifest["shape"] != self.data.shape:
@@ -190,6 +206,7 @@ class TrainMethod:
                 f"{plain(self.config.architecture)} for {self.data.shape}; give the same architecture, model and data"
             )
         self.parents = [record["id"]]
+        self.form = trained.manifest.get("form")
 
     def _take_up(self, run: Path) -> None:
         self._went_on, told = Checkpoints(run, self._of).newest()
@@ -200,13 +217,17 @@ class TrainMethod:
 
     def _model(self) -> nn.Module:
         # Built on the CPU, so that a seed gives the same weights on every device.
-        model = build_model(self.config.architecture, self.data.shape, self.config.regularizer.dropout or 0.0)
+        model = self._in_form(build_model(self.config.architecture, self.data.shape, self.config.regularizer.dropout or 0.0))
         if self._initial is not None:
             trained = load_trained(self._initial, torch.device("cpu"))
             model.load_state_dict(trained.module.state_dict())
         if self.config.train.recompute:
             recompute_blocks(model)
         return self.precision.prepared(model, self.device.type).to(self.device, self.precision.weight_dtype)
+
+    def _in_form(self, model: nn.Module) -> nn.Module:
+        """The model with the shapes of the one it begins with, where those are not its configuration's."""
+        return model if self.form is None else given_form(model, self.form)
 
     def endless_steps(self) -> Callable[[], None]:
         """After `prepare`: a call that makes the next optimiser step, for measuring; over the schedule's end it begins anew."""

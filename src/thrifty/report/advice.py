@@ -11,6 +11,8 @@ from thrifty.metrics import improves
 from thrifty.record import reproducing_command
 from thrifty.report.numbers import duration
 from thrifty.report.plan import full_seconds, key_of, planned_steps, step_seconds, without
+from thrifty.report.points import is_worse
+from thrifty.report.pruned import compared, deciding_metric, is_physical, is_pruned
 
 Advice = tuple[str, str]
 """A command, and why."""
@@ -35,7 +37,8 @@ def next_steps(record: dict[str, Any], most: int = 3) -> list[Advice]:
         return list(_after_a_stop(record))
     if status != "ok":
         return []
-    return [*list(_after_success(record))[: most - 1], _use(record)]
+    found = _after_pruning(record) if is_pruned(record) else _after_success(record)
+    return [*list(found)[: most - 1], _use(record)]
 
 
 def _after_success(record: dict[str, Any]) -> Iterator[Advice]:
@@ -56,6 +59,20 @@ def _after_success(record: dict[str, Any]) -> Iterator[Advice]:
         yield _again(record, "does a larger model pay for what it costs?", f"model={larger}")
     seed = record["config"]["seed"] + 1
     yield _again(record, "the same with other random numbers: how much of the result is luck", f"seed={seed}")
+
+
+def _after_pruning(record: dict[str, Any]) -> Iterator[Advice]:
+    """What a mask does not save, and what removing units cost."""
+    if not is_physical(record):
+        why = "a mask's zeros are multiplied all the same and save no time: whole units that are gone do"
+        # What belongs to this pruner alone goes; what must stay whole stays. Units go at once, and have no first weights.
+        unfit = without(record["overrides"], "pruner", "method.pace", "method.rounds", "method.rewind")
+        protect = [one for one in record["overrides"] if key_of(one) == "pruner.protect"]
+        yield reproducing_command([*unfit, "pruner=structured_l1", *protect]), why
+        return
+    row, longer = compared(record, deciding_metric(record)), record["config"]["method"]["finetune"] < 1
+    if longer and is_worse(deciding_metric(record), row.get("low"), row.get("high")):
+        yield _again(record, "it lost quality: as many steps as the dense model had win back some of it", "method.finetune=1")
 
 
 def _after_the_budget(record: dict[str, Any]) -> Iterator[Advice]:

@@ -26,6 +26,8 @@ _WELL_KNOWN = (
 )
 _NOT_TELLING = ("store", "name", "tags", "logger", "measure")
 """Keys that do not change what a run does."""
+_NOTHING_DIFFERS = ("task", "model", "optimizer")
+"""Shown where the configurations are the same."""
 _FIELDS = ("status", "id", "seed", "reason")
 
 
@@ -101,15 +103,15 @@ def comparison_table(records: Sequence[dict[str, Any]], width: int) -> Table:
         width: columns of the terminal; costs that do not fit are left out, from the last.
     """
     columns: list[tuple[str, list[str]]] = [("run", [record["id"].split("-")[0] for record in records])]
-    columns += [(key, [_as_written(_value_or_none(record, key)) for record in records]) for key in _differing(records)]
+    columns += [(key, [written_at(record, key) for record in records]) for key in differing(records) or _NOTHING_DIFFERS]
     if any(record["status"] != "ok" for record in records):
         columns.append(("status", [record["status"] for record in records]))
-    columns.append((_quality_heading(records), [_quality(record) for record in records]))
+    columns.append((quality_heading(records), [_quality(record) for record in records]))
     kept = len(columns)
     columns += [
         (heading, [metric_text(name, record["metrics"].get(name)) for record in records]) for name, heading in _COLUMNS.items()
     ]
-    while len(columns) > kept and _width(columns) > width:
+    while len(columns) > kept and columns_width(columns) > width:
         columns.pop()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for place, (heading, _) in enumerate(columns):
@@ -119,7 +121,8 @@ def comparison_table(records: Sequence[dict[str, Any]], width: int) -> Table:
     return table
 
 
-def _width(columns: list[tuple[str, list[str]]]) -> int:
+def columns_width(columns: Sequence[tuple[str, list[str]]]) -> int:
+    """Characters that columns of a heading and its cells take side by side."""
     return sum(max(map(len, [heading, *cells])) for heading, cells in columns) + 2 * (len(columns) - 1)
 
 
@@ -128,24 +131,25 @@ def _quality(record: dict[str, Any]) -> str:
     return metric_text(name, record["metrics"].get(name))
 
 
-def _quality_heading(records: Sequence[dict[str, Any]]) -> str:
+def quality_heading(records: Sequence[dict[str, Any]]) -> str:
+    """The deciding metric, where all records have the same."""
     names = {record["data"].get("deciding") for record in records}
     return names.pop() or "quality" if len(names) == 1 else "quality"
 
 
-def _differing(records: Sequence[dict[str, Any]]) -> list[str]:
+def differing(records: Sequence[dict[str, Any]]) -> list[str]:
     """Keys that tell the records apart: of those every reader knows, and of those that were given."""
     given = (key_of(override) for record in records for override in record["overrides"])
     keys = dict.fromkeys((*_WELL_KNOWN, *(key for key in given if key.split(".")[0] not in _NOT_TELLING)))
-    found = [key for key in keys if len({_as_written(_value_or_none(record, key)) for record in records}) > 1]
+    found = [key for key in keys if len({written_at(record, key) for record in records}) > 1]
     # These two follow from the others, unless they are all that differs.
     implied = {"architecture": "task", "optimizer.lr": "optimizer"}
-    found = [key for key in found if implied.get(key) not in found]
-    return found or ["task", "model", "optimizer"]
+    return [key for key in found if implied.get(key) not in found]
 
 
-def _value_or_none(record: dict[str, Any], key: str) -> Any:
+def written_at(record: dict[str, Any], key: str) -> str:
+    """What a record holds under a key, as a configuration spells it; null where it has no such key."""
     try:
-        return value_at(record, key)
+        return _as_written(value_at(record, key))
     except (KeyError, TypeError):
-        return None
+        return _as_written(None)

@@ -12,6 +12,10 @@ from thrifty.metrics import METRICS, declared
 from thrifty.report.advice import next_steps
 from thrifty.report.numbers import interval_text, metric_text
 from thrifty.report.plan import planned_steps
+from thrifty.report.published import published
+from thrifty.report.search import search_report
+from thrifty.report.sensitivity import sensitivity_report
+from thrifty.report.waterfall import waterfall_table
 
 SECTIONS = {
     "quality/": "How good (test split, touched once)",
@@ -19,6 +23,7 @@ SECTIONS = {
     "train/": "Cost of training",
     "infer/": "Cost of prediction",
     "size/": "Size",
+    "compress/": "Cost of compressing",
 }
 Row = tuple[str, str, str, str]
 """Name, value, interval and meaning of a metric."""
@@ -46,6 +51,11 @@ def summary(record: dict[str, Any], path: str, width: int, everything: bool = Fa
     if not wide:
         unmeasured = [(name, what) for rows in sections.values() for name, value, _, what in rows if value == "-"]
         parts += [Text(f"- {name.strip()}: {what}", style="dim") for name, what in unmeasured]
+    parts += waterfall_table(record, width)
+    beside = published(record)
+    parts += [] if beside is None else [Text(beside, style="dim")]
+    parts += sensitivity_report(record, width)
+    parts += search_report(record)
     parts += _costliest(record)
     parts += [Text(f"! {flag}: {flag_text(flag, record)}", style="yellow") for flag in record["flags"]]
     whole: dict[str, Any] = {"no_wrap": True, "overflow": "ignore"}  # never folded: what is copied must be one line
@@ -65,6 +75,8 @@ def flag_text(flag: str, record: dict[str, Any]) -> str:
         "are, quality is that of a model cut short",
         "stopped_early": f"training stopped after {steps} of {planned} steps, as validation no longer got better; "
         "the best weights were kept",
+        "not_certified": "the loss found is within max_quality_loss, but with so few validation examples it could be larger",
+        "bound_not_met": "no sparsity that was tried kept within max_quality_loss: this is the first one tried",
         **_condition_texts(record["conditions"] if isinstance(record.get("conditions"), dict) else {}),
     }
     return texts.get(flag, "see the record")

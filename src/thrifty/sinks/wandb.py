@@ -13,7 +13,7 @@ from thrifty.config.choices.loggers import Wandb
 from thrifty.errors import Unsupported
 from thrifty.events import Event, Finished, HistoryRow, Started
 
-_JOB_TYPES = {"train": "train"}
+_JOB_TYPES = {"train": "train", "prune": "prune"}
 _SERVER_SECONDS = 20
 """How long wandb's server may take to take a run in; the worker's events wait meanwhile."""
 
@@ -106,11 +106,27 @@ class WandbSink:
             for bound in ("low", "high"):
                 if entry.get(bound) is not None:
                     summary[f"{name}.{bound}"] = entry[bound]
+        for step in record.get("waterfall") or []:
+            if step["ratio"] is not None:
+                summary[f"waterfall/{step['metric']}"] = step["ratio"]
         self._run.summary.update(summary)
+        self._log_waterfall(path, record.get("waterfall") or [])
         if self.config.artifact and self.mode != "disabled":
             self._keep_weights(path, record)
         run, self._run = self._run, None
         run.finish(exit_code=exit_code)
+
+    def _log_waterfall(self, path: Path, steps: list[dict[str, Any]]) -> None:
+        if not steps:
+            return
+        import wandb
+
+        columns: list[Any] = ["metric", "dense", "compressed", "ratio", "low", "high", "how", "why"]
+        with _directories(path):
+            table = wandb.Table(
+                columns=columns, data=[[step[one] for one in columns] for step in steps], allow_mixed_types=True
+            )
+            self._run.log({"waterfall": table})
 
     def _keep_weights(self, path: Path, record: dict[str, Any]) -> None:
         files = [path / "model.safetensors", path / "model.json"]

@@ -82,13 +82,15 @@ def run_grid(arguments: Sequence[str], console: Console) -> GridResult:
         raise BadConfiguration(
             f"-m: {launcher} has started this command several times; start a grid once, and every run of it starts its own devices"
         )
+    from thrifty.instrument.waterfall import fill  # now that nothing is refused any more: it takes long to import
+
     fork_server.warm_up(before=shared_modules(configs))
     name = f"{utc_stamp()}-grid"
     result = GridResult(Path(configs[0].store) / "sweeps" / name, [], len(grid))
     with _shared(Path(configs[0].store) / SHARED / name):
         for number, (overrides, config) in enumerate(zip(grid, configs, strict=True), 1):
             console.print(f"[bold]{number}/{len(grid)}[/]  {' '.join(overrides)}", highlight=False)
-            outcome = run_experiment(config, overrides, result.directory, console, group=name)
+            outcome = run_experiment(config, overrides, result.directory, console, group=name, complete=fill)
             result.outcomes.append(outcome)
             if outcome.message is not None:
                 console.print(f"  refused: {outcome.message}", style="red", markup=False, highlight=False)

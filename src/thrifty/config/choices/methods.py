@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
+
+from thrifty.config.key import key
+from thrifty.errors import BadConfiguration
+
+
+class Pace(Enum):
+    """When weights go."""
+
+    one_shot = "one_shot"
+    iterative = "iterative"
+    gradual = "gradual"
 
 
 @dataclass(kw_only=True)
@@ -10,3 +22,38 @@ class Method:
     """What is done to the model."""
 
     name: str
+
+
+@dataclass(kw_only=True)
+class Prune(Method):
+    """Remove weights or units of a dense model, and train what is left a little more."""
+
+    pace: Pace = key(
+        "when weights go: all before fine-tuning, an equal share of what is left at the begin of each round, or along a cubic curve"
+    )
+    rounds: int = key("rounds of pace=iterative", at_least=1)
+    finetune: float = key("steps of training after or while pruning, as a share of the dense model's", at_least=0)
+    rewind: bool = key(
+        "train what is left from the dense model's first weights on, for all of its steps, instead of fine-tuning (lottery ticket)"
+    )
+    sensitivity: list[float] = key(
+        "shares at which each layer is first pruned alone, to see which to spare, such as [0.5,0.8,0.9]; none are tried where empty",
+        above=0,
+        below=1,
+    )
+    calibration: int = key(
+        "training examples whose activations or gradients rank the weights, where a pruner looks at them", at_least=1
+    )
+
+    def check(self, path: str) -> None:
+        """What a range cannot say; `path` leads the key's name in errors."""
+        if self.pace is not Pace.one_shot and self.finetune == 0:
+            raise BadConfiguration(
+                f"{path}pace={self.pace.name} {path}finetune=0: do not go together; weights go while fine-tuning goes on, so give "
+                "some of it, or pace=one_shot"
+            )
+        if self.rewind and self.pace is Pace.gradual:
+            raise BadConfiguration(
+                f"{path}rewind=true {path}pace=gradual: do not go together; a ticket is drawn before it is trained, so take "
+                "one_shot or iterative"
+            )

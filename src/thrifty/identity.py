@@ -1,0 +1,53 @@
+"""What a trained model depends on besides its configuration: the code that trains, and the data's files. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from functools import cache
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_TRAINING = (
+    "architectures",
+    "methods",
+    "optimizers",
+    "precisions",
+    "schedules",
+    "tasks",
+    "config/choices",
+    "config/resolve.py",
+)
+"""Of our package, all that decides what weights come out of a training."""
+
+
+@cache
+def training_code() -> str:
+    """sha256, in hex, of the source that trains and of the version of torch."""
+    found = hashlib.sha256(importlib.metadata.version("torch").encode())
+    for place in _TRAINING:
+        path = _PACKAGE / place
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            found.update(f"{file.relative_to(_PACKAGE)}\0".encode())
+            found.update(file.read_bytes())
+    return found.hexdigest()
+
+
+def data_stamp(path: str | None) -> str:
+    """Changes when a file of the data does: names, sizes and times, which take no time to read, hashed; of built-in data a word.
+
+    What the data's own hash is, the run finds out when it reads it.
+    """
+    if path is None:
+        return "built in"
+    root, found = Path(path), hashlib.sha256()
+    files = sorted(one for one in root.rglob("*") if one.is_file()) if root.is_dir() else [root]
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError:  # whoever reads it tells
+            continue
+        found.update(
+            f"{file.relative_to(root) if file != root else file.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode()
+        )
+    return found.hexdigest()

@@ -1,0 +1,312 @@
+"""method=prune: take weights or units out of a dense model, train what is left a little more, measure it as any run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from thrifty.config import registry
+from thrifty.config.choices.methods import Pace, Prune
+from thrifty.errors import BadConfiguration, BadData, Unsupported
+from thrifty.events import Preparing
+from thrifty.execution.batch_size import BatchSize
+from thrifty.measure.energy import EnergyMeter
+from thrifty.measure.flops import nonzero_flops
+from thrifty.measure.loss_bound import QualityLoss
+from thrifty.measure.memory import PeakHostMemory
+from thrifty.measure.statistics import Interval
+from thrifty.methods.data_parallel import Alone
+from thrifty.methods.evaluate import predictor, scores_of
+from thrifty.methods.file_sizes import sparse_size
+from thrifty.methods.model import build_model, example_inputs
+from thrifty.methods.module import TrainingModule
+from thrifty.methods.monitor import Trace
+from thrifty.methods.pruning import MaskUpkeep
+from thrifty.methods.quality_loss import difference_between, loss_between
+from thrifty.methods.sensitivity import layers_alone
+from thrifty.methods.sparsity_search import SparsitySearch
+from thrifty.methods.train import TrainMethod
+from thrifty.metrics import measured
+from thrifty.pruners.base import LEAST_CALIBRATION, Calibration, MaskPruner, UnitPruner
+from thrifty.pruners.form import form_of
+from thrifty.pruners.pace import due_steps
+from thrifty.pruners.targets import find_targets
+from thrifty.store import read_record
+
+_CALIBRATION_BATCH = 32
+
+
+class PruneMethod(TrainMethod):
+    """A training of a model that loses weights at its begin, or while it goes on."""
+
+    def prepare(
+        self,
+        given: Collection[str],
+        resumed: Path | None = None,
+        found: BatchSize | None = None,
+        origin: Path | None = None,
+    ) -> dict[str, Any]:
+        """As for a training; and hold the pruner to the model.
+
+        Raises:
+            BadConfiguration: a dense model that is none of ours to prune again, or a pattern in `protect` that names nothing.
+            Unsupported: the model has nothing to prune, or devices keep parts of the weights.
+        """
+        config = self.config
+        method = config.method
+        assert isinstance(method, Prune)
+        assert config.pruner is not None
+        self.method = method
+        self.sparsity = config.sparsity if isinstance(config.sparsity, float) else 0.0
+        self.search = None if isinstance(config.sparsity, float) else SparsitySearch(config.max_quality_loss or 0.0)
+        if self.search is not None and config.devices > 1:
+            raise Unsupported("sparsity=auto: is looked for by one process; take devices=1")
+        if config.train.shard:
+            raise Unsupported("method=prune train.shard=true: masks need whole weights on every device; leave train.shard out")
+        # A search that was cut off begins anew.
+        about = super().prepare(given, resumed if self.search is None else None, found, origin)
+        assert self._initial is not None
+        self.dense_record, self._dense_form = read_record(self._initial), self.form
+        if method.rewind:
+            self._check_rewind()
+        self.round_steps = self.steps if method.rewind else round(method.finetune * self.steps)
+        rounds = method.rounds if method.pace is Pace.iterative else 1
+        if method.rewind:
+            self.steps = rounds * self.round_steps
+        else:
+            self.steps = self.round_steps
+            self.round_steps = max(1, self.steps // rounds)
+        self.pruner: MaskPruner | UnitPruner = registry.load("pruner", config.pruner.name)(config.pruner)
+        model = self._fresh("meta")
+        targets = find_targets(model, config.pruner.protect)
+        self._open, self._open_weights = list(targets.weights), targets.total
+        if isinstance(self.pruner, MaskPruner):
+            self.pruner.check(model)
+        if self.pruner.calibrates and method.calibration < LEAST_CALIBRATION:
+            raise BadConfiguration(
+                f"method.calibration={method.calibration}: too few examples to tell what pruner={config.pruner.name} looks at; give at "
+                f"least {LEAST_CALIBRATION}"
+            )
+        if self.pruner.calibrates and method.calibration > self.data.sizes["train"]:
+            raise BadData(
+                f"method.calibration={method.calibration}: the training split has {self.data.sizes['train']} examples; "
+                "give fewer, or more data"
+            )
+        about["about"] += [f"pruned from {self.dense_record['id']}", targets.protected_sentence]
+        if self.dense_record["data"].get("sha256") != self.data.fingerprint:
+            about["about"].append("the dense model was trained on other data: its quality is that of other examples")
+        return about
+
+    def run(self, directory: Any) -> tuple[str, str | None]:
+        """As a training; and say what compressing cost.
+
+        Raises:
+            Diverged: the loss became infinite or not a number.
+            Unsupported: nothing of the model can be removed, or not as much.
+        """
+        self._record = directory.record
+        status, reason = super().run(directory)
+        if status == "ok":
+            self._tell_cost()
+        return status, reason
+
+    def _check_rewind(self) -> None:
+        began = self.dense_record["parents"]
+        if began:
+            raise BadConfiguration(
+                f"method.rewind=true: the dense model {self.dense_record['id']} began with the weights of another run, so that its seed "
+                "does not give its first ones; take one that was trained from the beginning"
+            )
+
+    def _made(self) -> tuple[Trace, nn.Module]:
+        if self.method.sensitivity:
+            self._record["sensitivity"] = self._sensitivity()
+        if self.search is None:
+            return super()._made()
+        dense = self._scores(super()._model())
+        flags, spent, kept = list(self._record["flags"]), 0.0, None
+        self._steps_of_all = 0
+        for sparsity in self.search:
+            number = len(self.search.tried) + 1
+            self.emit(Preparing(f"evaluation {number} of about {self.search.expected}: sparsity={sparsity:g}"))
+            self._record["flags"] = list(flags)
+            self.sparsity, self.form = sparsity, self._dense_form
+            pl.seed_everything(self.config.seed, verbose=False)
+            trace, model = super()._made()
+            spent += self.pruning_s + trace.seconds
+            self._steps_of_all += trace.steps
+            if trace.stopped:
+                return trace, model
+            better = self.search.tell(sparsity, self._loss(dense, self._scores(model)))
+            if better or kept is None:
+                kept = (sparsity, trace, model, self.form, self.upkeep, list(self._record["flags"]))
+        assert kept is not None
+        self.sparsity, trace, model, self.form, self.upkeep, self._record["flags"] = kept
+        self.pruning_s = spent - trace.seconds
+        self._tell_search(self.search)
+        return trace, model
+
+    def _sensitivity(self) -> list[dict[str, Any]]:
+        model = super()._model()
+        dense = self._scores(model)
+        assert self.config.pruner is not None
+
+        def judge(pruned: nn.Module) -> tuple[float, Interval]:
+            scores = self._scores(pruned)
+            return self.data.glance(scores)[self.data.deciding].value, difference_between(self.data, dense, scores)
+
+        found = layers_alone(
+            model,
+            self.config.pruner,
+            self.method.sensitivity,
+            example_inputs(self.config.architecture, self.data.shape, 2).to(self.device),
+            lambda: self._calibration(model),
+            judge,
+            lambda sentence: self.emit(Preparing(sentence)),
+        )
+        return [
+            {
+                **{name: getattr(one, name) for name in ("layer", "weights", "sparsity", "value")},
+                "difference": one.difference.value,
+                "low": one.difference.low,
+                "high": one.difference.high,
+            }
+            for one in found
+        ]
+
+    def _scores(self, model: nn.Module) -> dict[str, np.ndarray]:
+        """Of every example of the validation split."""
+        return scores_of(predictor(model, self.precision, self.device), self.data, "validation", None)
+
+    def _loss(self, dense: dict[str, np.ndarray], pruned: dict[str, np.ndarray]) -> QualityLoss:
+        return loss_between(self.data, dense, pruned)
+
+    def _tell_search(self, search: SparsitySearch) -> None:
+        self._record["search"] = [
+            {
+                "sparsity": one.sparsity,
+                "loss": one.loss.value,
+                **{name: getattr(one.loss, name) for name in ("low", "high", "n")},
+                "certified": one.loss.certified(search.bound),
+            }
+            for one in search.tried
+        ]
+        self._record["data"]["about"].append(search.sentence())
+        if search.best is None:
+            self._record["flags"].append("bound_not_met")
+        elif not search.best.loss.certified(search.bound):
+            self._record["flags"].append("not_certified")
+
+    def _fresh(self, device: str) -> nn.Module:
+        with torch.device(device):
+            model = build_model(self.config.architecture, self.data.shape, self.config.regularizer.dropout or 0.0)
+        return self._in_form(model)
+
+    def _model(self) -> nn.Module:
+        model = super()._model()
+        begin = time.perf_counter()
+        if isinstance(self.pruner, UnitPruner):
+            model = self._shrunk(model, self.pruner)
+            self.upkeep = None
+        else:
+            self.upkeep = self._masked(model, self.pruner)
+        self.pruning_s = time.perf_counter() - begin
+        return model
+
+    def _shrunk(self, model: nn.Module, pruner: UnitPruner) -> nn.Module:
+        example = example_inputs(self.config.architecture, self.data.shape, 2).to(self.device)
+        calibration = self._calibration(model) if pruner.calibrates else None
+        shrunk = pruner.shrink(model, self.sparsity, example, calibration)
+        self.form = form_of(shrunk)
+        return shrunk
+
+    def _masked(self, model: nn.Module, pruner: MaskPruner) -> MaskUpkeep:
+        due = due_steps(self.method.pace, self.sparsity, self.method.rounds, self.steps)
+        upkeep = MaskUpkeep(
+            model,
+            pruner,
+            due,
+            (lambda: self._calibration(model)) if pruner.calibrates else None,
+            self._first_weights() if self.method.rewind else None,
+        )
+        if 0 in due:
+            upkeep.prune(0)
+        return upkeep
+
+    def _first_weights(self) -> dict[str, Tensor]:
+        """What the dense model's training began with."""
+        config = self.dense_record["config"]
+        state = torch.get_rng_state()
+        pl.seed_everything(config["seed"], verbose=False)
+        first = self.precision.prepared(self._fresh("cpu"), self.device.type).to(self.device, self.precision.weight_dtype)
+        torch.set_rng_state(state)
+        return first.state_dict()
+
+    def _calibration(self, model: nn.Module) -> Calibration:
+        """The same examples each time, drawn from the training split."""
+        drawn = torch.randperm(self.data.sizes["train"], generator=torch.Generator().manual_seed(self.config.seed))
+        batches = [self.data.batch("train", one) for one in drawn[: self.method.calibration].split(_CALIBRATION_BATCH)]
+
+        def forward(module: nn.Module, inputs: Tensor) -> Tensor:
+            with self.precision.context(self.device.type):
+                return module(inputs).float()
+
+        return Calibration(batches, self.data.loss, forward)
+
+    def _module(self, model: nn.Module, ranks: Alone | None = None) -> TrainingModule:
+        module = super()._module(model, ranks)
+        module.upkeep = self.upkeep
+        if self.method.pace is Pace.iterative:  # each round is a training of its own, its learning rate up and down again
+            factor = registry.load("schedule", self.config.schedule.name)(self.config.schedule, self.round_steps)
+            module.lr_factor = lambda step: factor(step % self.round_steps)
+        return module
+
+    def _train(self, model: nn.Module) -> tuple[Trace, nn.Module]:
+        if self.steps:
+            trace, model = super()._train(model)
+            if self.upkeep is not None and self.upkeep.masking is not None:
+                self.upkeep.masking.hold()  # a mean of the weights remembers what is gone
+            return trace, model
+        trace = Trace()
+        memory, self._energy = PeakHostMemory(), EnergyMeter(self.device)
+        with memory, self._energy:
+            trace.validation = self.data.summarise(self._validation_scores(model.eval()))
+        self._keep_training(trace, memory)
+        self._checkpoint_bytes = 0
+        return trace, model
+
+    def _save(self, model: nn.Module) -> None:
+        super()._save(model)
+        self._finished = model
+        left = 0
+        parameters = dict(model.named_parameters())
+        for name in self._open:
+            if name in parameters:  # a block that was dropped took its own along
+                left += int(parameters[name].count_nonzero())
+        self.findings.metrics["compress/sparsity"] = measured(1 - left / self._open_weights)
+        if self.config.measure.seconds:
+            self.findings.metrics.update(sparse_size(self.path, model))
+        self._record["data"]["about"] += self.pruner.about
+
+    def _tell_cost(self) -> None:
+        metrics = self.findings.metrics
+        metrics["compress/time_s"] = measured(self.pruning_s + metrics["train/time_s"]["value"])
+        counted = metrics.get("infer/flops_per_sample")
+        if counted is not None:
+            one = example_inputs(self.config.architecture, self.data.shape, 1).to(self.device)
+            with self.precision.context(self.device.type):
+                executed = nonzero_flops(self._finished.eval(), one, int(counted["value"]))
+            metrics["infer/nonzero_flops_per_sample"] = measured(executed)
+        flops, steps = metrics.get("train/flops"), metrics["train/steps"]["value"]
+        if flops is not None and flops["value"] is not None:
+            times = (
+                self._steps_of_all / steps if self.search is not None and steps else 1.0
+            )  # a search trains for each sparsity
+            metrics["compress/flops"] = measured(flops["value"] * times)

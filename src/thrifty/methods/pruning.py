@@ -1,0 +1,76 @@
+"""Masks over a training: tightened when it is time, held at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thrifty.pruners.base import Calibration, MaskPruner
+from thrifty.pruners.masking import Masking
+
+
+class MaskUpkeep:
+    """Follows the steps of a training and masks more of the weights at those that are due.
+
+    Args:
+        due: optimiser steps made -> share that is masked from then on; its last value is the whole.
+        calibration: made anew each time, as activations change with what is masked; None where the pruner looks at none.
+        rewound: weights to go back to after each masking, by name; None goes on with those there are.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        pruner: MaskPruner,
+        due: dict[int, float],
+        calibration: Callable[[], Calibration] | None,
+        rewound: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.model, self.pruner, self.due, self.rewound = model, pruner, due, rewound
+        self._calibration = calibration
+        self.masking: Masking | None = None
+        self._last = max(due)
+
+    def prune(self, step: int) -> None:
+        """Mask what is due after `step` optimiser steps, and hold it."""
+        held = None if self.masking is None else self.masking.masks
+        with torch.no_grad():
+            calibration = None if self._calibration is None else self._calibration()
+            masks = self.pruner.masks(self.model, self.due[step], calibration, held)
+            if self.masking is None:
+                self.masking = Masking(self.model, masks)
+            else:
+                self.masking.tighten(masks)
+            if self.rewound is not None:
+                self.model.load_state_dict(self.rewound)
+        self.masking.hold()
+
+    def before_step(self, lr: float) -> None:
+        """Let the pruner look at the gradients, while weights are still to go."""
+        self.pruner.observe(self.model, lr)
+
+    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """Mask more where it is due, and hold what is masked."""
+        if step in self.due:
+            self.prune(step)
+            if self.rewound is not None:
+                optimizer.state.clear()
+        elif self.masking is not None:
+            self.masking.hold()
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes up."""
+        return {"masks": None if self.masking is None else self.masking.state(), "pruner": self.pruner.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        if state["masks"] is not None:
+            if self.masking is None:
+                self.masking = Masking(self.model, state["masks"])
+            else:
+                self.masking.restore(state["masks"])
+            self.masking.hold()
+        self.pruner.restore(state["pruner"])

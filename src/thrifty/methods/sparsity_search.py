@@ -1,0 +1,85 @@
+"""sparsity=auto: the largest share of the weights that may go within a bound on what it costs, by bisection."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from thrifty.measure.loss_bound import QualityLoss
+
+RESOLUTION = 0.01
+MOST_EVALUATIONS = 12
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A sparsity that was tried."""
+
+    sparsity: float
+    loss: QualityLoss
+
+
+class SparsitySearch:
+    """Halves the span between a sparsity that keeps within the bound and one that does not; none of the weights gone costs nothing.
+
+    It goes by the loss found, not by what is certified: few examples certify nothing, and the largest sparsity whose loss was within
+    the bound is then still the best guess, told as one.
+
+    Args:
+        bound: quality points that may be lost.
+    """
+
+    def __init__(self, bound: float) -> None:
+        self.bound = bound
+        self.tried: list[Evaluation] = []
+        self._low, self._high = 0.0, 1.0
+
+    def __iter__(self) -> Iterator[float]:
+        """Sparsities to try; `tell` what became of each before the next is asked for."""
+        while self._high - self._low > RESOLUTION * 1.001 and len(self.tried) < MOST_EVALUATIONS:
+            yield round((self._low + self._high) / 2, 2)
+
+    def tell(self, sparsity: float, loss: QualityLoss) -> bool:
+        """What a sparsity cost; whether it is the best so far."""
+        self.tried.append(Evaluation(sparsity, loss))
+        if loss.within(self.bound):
+            self._low = sparsity
+            return True
+        self._high = sparsity
+        return False
+
+    @property
+    def expected(self) -> int:
+        """Evaluations in all, about."""
+        return len(self.tried) + max(1, math.ceil(math.log2((self._high - self._low) / RESOLUTION)))
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The largest sparsity that kept within the bound; None where none did."""
+        return max((one for one in self.tried if one.loss.within(self.bound)), key=lambda one: one.sparsity, default=None)
+
+    def sentence(self) -> str:
+        """What the search found, and how sure it is."""
+        best, count = self.best, len(self.tried)
+        head = f"sparsity=auto max_quality_loss={self.bound:g}: "
+        if best is None:
+            return f"{head}none of {count} sparsities, down to {min(one.sparsity for one in self.tried):g}, kept within it"
+        loss = best.loss
+        span = f"{loss.value:.2f} points lost on validation ({loss.low:.2f} to {loss.high:.2f}, paired over {loss.n} examples)"
+        if loss.certified(self.bound):
+            return f"{head}{best.sparsity:g} after {count} evaluations, {span}"
+        needed = loss.examples_needed(self.bound)
+        return (
+            f"{head}{best.sparsity:g} after {count} evaluations, {span}: cannot certify"
+            + (
+                f"; needs about {needed:,} examples"
+                if needed is not None
+                else "; no number of examples would, the loss is at the bound"
+            )
+            + self._certified()
+        )
+
+    def _certified(self) -> str:
+        sure = max((one for one in self.tried if one.loss.certified(self.bound)), key=lambda one: one.sparsity, default=None)
+        return "" if sure is None else f"; {sure.sparsity:g} is certified"

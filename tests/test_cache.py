@@ -1,0 +1,141 @@
+"""Dense models that are kept: which one is found again, what is removed, and what `thrifty cache` says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from conftest import Cli
+from thrifty import cache
+from thrifty.config.compose import compose, plain
+from thrifty.errors import BadConfiguration
+from thrifty.identity import data_stamp, training_code
+from thrifty.record import new_record, to_json
+from thrifty.store import LOCK, RunDirectory
+
+OVERRIDES = ["task=tabular"]
+
+
+def entry(store: Path, parent: str = "cache", size: int = 100, used: float | None = None, **changes: Any) -> Path:
+    """A finished run with weights, as a training leaves it."""
+    record = new_record(plain(compose(OVERRIDES)), OVERRIDES, "token")
+    record["data"] = {"stamp": changes.pop("stamp", "built in")}
+    own = RunDirectory.claim(store / parent, record)
+    weights = os.urandom(size)
+    (own.path / "model.safetensors").write_bytes(weights)
+    manifest = {"weights": {"file": "model.safetensors", "sha256": hashlib.sha256(weights).hexdigest()}}
+    (own.path / "model.json").write_text(json.dumps(manifest))
+    own.finish("ok", None)
+    if changes:
+        (own.path / "result.json").write_text(to_json({**own.record, **changes}))
+    mark = own.path / ".used"
+    mark.touch()
+    if used is not None:
+        os.utime(mark, (used, used))
+    return own.path
+
+
+def found(store: Path, stamp: str = "built in", code: str | None = None) -> tuple[Path | None, list[str]]:
+    from thrifty.record import config_hash
+
+    told: list[str] = []
+    return cache.find(store, config_hash(plain(compose(OVERRIDES))), code or training_code(), stamp, told), told
+
+
+def test_the_newest_of_the_same_configuration_code_and_data_is_found(store: Path) -> None:
+    assert found(store) == (None, [])
+    entry(store)
+    newest = entry(store)
+    assert found(store) == (newest, [])
+    assert found(store, stamp="of another file") == (None, [])
+    assert found(store, code="of another version") == (None, [])
+
+
+def test_a_run_of_the_user_s_own_is_found_as_well(store: Path) -> None:
+    own = entry(store, parent="runs")
+    assert found(store) == (own, [])
+    assert cache.entries(store) == []
+
+
+def test_one_that_did_not_end_well_is_not(store: Path) -> None:
+    entry(store, status="diverged")
+    assert found(store) == (None, [])
+
+
+def test_one_whose_weights_were_altered_is_passed_over_and_told_of(store: Path) -> None:
+    older = entry(store)
+    newer = entry(store)
+    content = bytearray((newer / "model.safetensors").read_bytes())
+    content[3] ^= 1
+    (newer / "model.safetensors").write_bytes(bytes(content))
+    path, told = found(store)
+    assert path == older
+    assert len(told) == 1
+    assert newer.name in told[0]
+    assert "altered" in told[0]
+    (older / "model.json").unlink()
+    path, told = found(store)
+    assert path is None
+    assert len(told) == 2
+
+
+def test_what_was_longest_unused_goes_first(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, older, oldest = (entry(store, size=300_000, used=1e9 + when) for when in (3, 2, 1))
+    assert [one.path for one in cache.entries(store)] == [oldest, older, old]
+    monkeypatch.setenv(cache.BOUND, str(700_000 / 2**30))
+    assert cache.keep_within_bound(store, but=oldest) == [older]
+    assert [one.path for one in cache.entries(store)] == [oldest, old]
+
+
+def test_one_that_is_being_made_is_never_removed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = entry(store)
+    monkeypatch.setenv(cache.BOUND, "0")
+    lock = FileLock(path / LOCK)
+    with lock:
+        assert cache.keep_within_bound(store, but=store) == []
+    assert cache.keep_within_bound(store, but=store) == [path]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("given", ["much", "-1", "nan"])
+def test_a_bound_that_is_no_number_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cache.BOUND, given)
+    with pytest.raises(BadConfiguration, match=cache.BOUND):
+        cache.bound_bytes()
+
+
+def test_the_stamp_of_data_changes_with_its_files(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("x\n1\n")
+    before = data_stamp(str(file))
+    assert data_stamp(str(file)) == before
+    file.write_text("x\n12\n")
+    assert data_stamp(str(file)) != before
+    folder = data_stamp(str(tmp_path))
+    (tmp_path / "b.csv").write_text("x\n")
+    assert data_stamp(str(tmp_path)) != folder
+    assert data_stamp(None) == "built in"
+
+
+def test_the_command_shows_and_clears(cli: Cli) -> None:
+    assert "holds no dense model" in cli("cache").stdout
+    first, second = entry(cli.store), entry(cli.store)
+    own = entry(cli.store, parent="runs")
+    shown = cli("cache").stdout
+    assert first.name in shown
+    assert second.name in shown
+    assert own.name not in shown
+    assert "of at most 10 GiB" in shown
+    assert "no such entry" in cli.refused("cache", "--clear", "zzz", code=2)
+    assert "removed 1 dense model" in cli("cache", "--clear", first.name).stdout
+    assert not first.exists()
+    assert second.exists()
+    cli("cache", "--clear")
+    assert not second.exists()
+    assert own.exists()
