@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -148,6 +149,20 @@ def test_a_file_of_zeros_is_as_large_as_any_other(lenet: Made) -> None:
     assert made.metric("size/file_zstd_mib") < 0.3 * made.metric("size/file_mib")
     assert made.metric("train/steps") == 0
     assert made.record["metrics"]["train/step_ms"]["value"] is None
+
+
+def test_the_file_without_zeros_stands_in_for_the_other(lenet: Made, tmp_path: Path) -> None:
+    made = pruned(lenet, LENET, "sparsity=0.9", "method.finetune=0")
+    copy = Path(shutil.copytree(made.path, tmp_path / made.path.name))
+    (copy / "model.safetensors").unlink()
+    whole, sparse = made.model.state_dict(), load_trained(copy, CPU).module.state_dict()
+    assert list(whole) == list(sparse)
+    assert all(torch.equal(whole[name], sparse[name]) for name in whole)
+    content = bytearray((copy / "model.sparse.safetensors").read_bytes())
+    content[-3] ^= 1
+    (copy / "model.sparse.safetensors").write_bytes(bytes(content))
+    with pytest.raises(BadData, match="altered"):
+        load_trained(copy, CPU)
 
 
 def test_no_weight_that_is_gone_comes_back_while_training(lenet: Made) -> None:
@@ -348,8 +363,6 @@ def test_a_ticket_needs_the_first_weights_of_its_dense_model(lenet: Made) -> Non
 
 
 def test_weights_that_were_altered_are_not_pruned(lenet: Made, tmp_path: Path) -> None:
-    import shutil
-
     copy = Path(shutil.copytree(lenet.path, tmp_path / "runs" / lenet.path.name))
     content = bytearray((copy / "model.safetensors").read_bytes())
     content[-5] ^= 1

@@ -231,3 +231,21 @@ def test_a_server_that_does_not_answer_leaves_the_run_offline(cli: Cli) -> None:
     assert "it is written offline: `wandb sync " in done.stderr
     (run,) = cli.runs()
     assert summary(written(run))["status"] == "ok"
+
+
+def test_where_the_saving_went_is_a_table_and_in_the_summary(cli: Cli) -> None:
+    typed = ("task=tabular", "budget.steps=20", "measure=none", "threads=1", "method=prune", "method.sensitivity=[0.5]")
+    cli("run", *typed)
+    (run,) = (cli.store / "runs").glob("2*")
+    record = json.loads((run / "result.json").read_text())
+    rows = written(run)
+    found = summary(rows)
+    assert found["waterfall/size/parameters"] == 1
+    assert found["waterfall/quality/accuracy"] == pytest.approx(record["waterfall"][-1]["ratio"])
+    tables = list(run.glob("wandb/offline-run-*/files/media/table/*.json"))
+    by_name = {path.name.split("_")[0]: json.loads(path.read_text()) for path in tables}
+    assert set(by_name) == {"waterfall", "sensitivity"}
+    assert by_name["waterfall"]["columns"][:3] == ["metric", "dense", "compressed"]
+    assert [row[0] for row in by_name["waterfall"]["data"]] == [one["metric"] for one in record["waterfall"]]
+    (job,) = {one["job_type"] for one in of_type(rows, "run")}
+    assert job == "prune"

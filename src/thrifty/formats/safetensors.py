@@ -14,13 +14,17 @@ from torch import nn
 
 from thrifty.atomic import write_atomically, write_file_atomically
 from thrifty.errors import BadData
+from thrifty.formats.bitmask import load_sparse, save_sparse
 from thrifty.store import read_json
 
-WEIGHTS, MANIFEST = "model.safetensors", "model.json"
+WEIGHTS, SPARSE, MANIFEST = "model.safetensors", "model.sparse.safetensors", "model.json"
 
 
-def save(directory: Path, model: nn.Module, manifest: dict[str, Any]) -> int:
+def save(directory: Path, model: nn.Module, manifest: dict[str, Any], sparse: bool = False) -> int:
     """Write the weights and the manifest, weights first.
+
+    Args:
+        sparse: write them a second time as a file that leaves zeros out, which `load` takes where the other is gone.
 
     Tensors that share memory (tied layers) are written once, under their first name.
 
@@ -34,13 +38,21 @@ def save(directory: Path, model: nn.Module, manifest: dict[str, Any]) -> int:
     path = directory / WEIGHTS
     try:
         write_file_atomically(path, lambda temporary: _write(tensors, temporary))
-        manifest = {**manifest, "weights": {"file": WEIGHTS, "sha256": sha256(path), "bytes": path.stat().st_size}}
+        manifest = {**manifest, "weights": _described(path)}
+        if sparse:
+            save_sparse(directory / SPARSE, tensors)
+            manifest["sparse"] = _described(directory / SPARSE)
         manifest["sha256"] = _digest(manifest)
         write_atomically(directory / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     except (OSError, SafetensorError) as error:
-        path.unlink(missing_ok=True)
+        for one in (path, directory / SPARSE):
+            one.unlink(missing_ok=True)
         raise BadData(f"{path}: the weights cannot be written ({error}); free some space or give another store=DIR") from error
     return int(manifest["weights"]["bytes"])
+
+
+def _described(path: Path) -> dict[str, Any]:
+    return {"file": path.name, "sha256": sha256(path), "bytes": path.stat().st_size}
 
 
 def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -67,13 +79,18 @@ def load(directory: Path, manifest: dict[str, Any], model: nn.Module, device: to
     Raises:
         BadData: missing, altered or truncated file, or weights of another shape.
     """
-    path = directory / WEIGHTS
+    path, described = directory / WEIGHTS, manifest["weights"]
+    if not path.is_file() and "sparse" in manifest:
+        path, described = directory / SPARSE, manifest["sparse"]
     if not path.is_file():
         raise BadData(f"{path}: there is no such file; the run kept no weights, or they were removed")
-    if sha256(path) != manifest["weights"]["sha256"]:
+    if sha256(path) != described["sha256"]:
         raise BadData(f"{path}: the file was altered or truncated (its hash is not the one in {MANIFEST}); train again")
     try:
-        tensors = load_file(path, device=str(device))
+        if path.name == SPARSE:
+            tensors = {name: one.to(device) for name, one in load_sparse(path).items()}
+        else:
+            tensors = load_file(path, device=str(device))
     except SafetensorError as error:
         raise BadData(f"{path}: holds no weights ({error}); train again") from error
     wanted = _unshared(model)

@@ -1,8 +1,7 @@
-"""How small a model's weights become in memory, to a compressor, and as a file that knows of zeros."""
+"""How small a model's weights become in memory, and to a compressor."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import zstandard
 from torch import nn
 
 from thrifty.formats import safetensors
-from thrifty.formats.bitmask import save_sparse
 from thrifty.metrics import measured
 
 ZSTD_LEVEL = 3
@@ -30,10 +28,3 @@ def packed_sizes(run: Path, model: nn.Module) -> dict[str, Any]:
             size += len(piece)
     held = sum(one.nbytes for one in safetensors.tensors_of(model).values())
     return {"size/file_zstd_mib": measured(size / 2**20), "size/memory_mib": measured(held / 2**20)}
-
-
-def sparse_size(run: Path, model: nn.Module) -> dict[str, Any]:
-    """`size/file_sparse_mib`: the same weights as a bitmask and the values that are not zero, written and removed again."""
-    with tempfile.TemporaryDirectory(dir=run, prefix=".") as scratch:
-        size = save_sparse(Path(scratch) / "sparse.safetensors", safetensors.tensors_of(model))
-    return {"size/file_sparse_mib": measured(size / 2**20)}

@@ -79,18 +79,22 @@ class Findings:
         self._write_samples()
         self._write("history.csv", _history_csv(trace.history))
 
-    def weights(self, model: nn.Module, form: dict[str, Any] | None = None) -> None:
+    def weights(self, model: nn.Module, form: dict[str, Any] | None = None, sparse: bool = False) -> None:
         """Save the model, with all that building it takes.
 
         Args:
             form: shapes of a model that has not those of its configuration.
+            sparse: keep a file that leaves zeros out beside the other.
         """
         manifest = manifest_of(self.record["config"], self.record["config_hash"], self._data.shape, self._data.state())
         manifest |= {} if form is None else {"form": form}
-        size = safetensors.save(self.path, model, manifest)
+        size = safetensors.save(self.path, model, manifest, sparse)
         self.record["metrics"] |= size_metrics(model, size)
         if self._config.measure.seconds:
             self.record["metrics"] |= packed_sizes(self.path, model)
+        if sparse:
+            kept = (self.path / safetensors.SPARSE).stat().st_size
+            self.record["metrics"]["size/file_sparse_mib"] = measured(kept / 2**20)
 
     def untouched(self) -> None:
         """Say why there is no quality."""

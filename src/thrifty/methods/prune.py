@@ -24,7 +24,6 @@ from thrifty.measure.memory import PeakHostMemory
 from thrifty.measure.statistics import Interval
 from thrifty.methods.data_parallel import Alone
 from thrifty.methods.evaluate import predictor, scores_of
-from thrifty.methods.file_sizes import sparse_size
 from thrifty.methods.model import build_model, example_inputs
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Trace
@@ -283,7 +282,7 @@ class PruneMethod(TrainMethod):
         return trace, model
 
     def _save(self, model: nn.Module) -> None:
-        super()._save(model)
+        self.findings.weights(model, self.form, sparse=isinstance(self.pruner, MaskPruner))
         self._finished = model
         left = 0
         parameters = dict(model.named_parameters())
@@ -291,8 +290,6 @@ class PruneMethod(TrainMethod):
             if name in parameters:  # a block that was dropped took its own along
                 left += int(parameters[name].count_nonzero())
         self.findings.metrics["compress/sparsity"] = measured(1 - left / self._open_weights)
-        if self.config.measure.seconds:
-            self.findings.metrics.update(sparse_size(self.path, model))
         self._record["data"]["about"] += self.pruner.about
 
     def _tell_cost(self) -> None:

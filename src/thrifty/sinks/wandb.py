@@ -110,23 +110,23 @@ class WandbSink:
             if step["ratio"] is not None:
                 summary[f"waterfall/{step['metric']}"] = step["ratio"]
         self._run.summary.update(summary)
-        self._log_waterfall(path, record.get("waterfall") or [])
+        for name in ("waterfall", "search", "sensitivity"):
+            self._log_table(path, name, record.get(name) or [])
         if self.config.artifact and self.mode != "disabled":
             self._keep_weights(path, record)
         run, self._run = self._run, None
         run.finish(exit_code=exit_code)
 
-    def _log_waterfall(self, path: Path, steps: list[dict[str, Any]]) -> None:
-        if not steps:
+    def _log_table(self, path: Path, name: str, rows: list[dict[str, Any]]) -> None:
+        """Rows of the same keys, as a table of their own."""
+        if not rows:
             return
         import wandb
 
-        columns: list[Any] = ["metric", "dense", "compressed", "ratio", "low", "high", "how", "why"]
+        columns: list[Any] = list(rows[0])
         with _directories(path):
-            table = wandb.Table(
-                columns=columns, data=[[step[one] for one in columns] for step in steps], allow_mixed_types=True
-            )
-            self._run.log({"waterfall": table})
+            table = wandb.Table(columns=columns, data=[[row[one] for one in columns] for row in rows], allow_mixed_types=True)
+            self._run.log({name: table})
 
     def _keep_weights(self, path: Path, record: dict[str, Any]) -> None:
         files = [path / "model.safetensors", path / "model.json"]
