@@ -19,7 +19,6 @@ from thrifty.events import Preparing
 from thrifty.execution.batch_size import BatchSize
 from thrifty.measure.energy import EnergyMeter
 from thrifty.measure.flops import nonzero_flops
-from thrifty.measure.loss_bound import QualityLoss
 from thrifty.measure.memory import PeakHostMemory
 from thrifty.measure.statistics import Interval
 from thrifty.methods.data_parallel import Alone
@@ -135,7 +134,7 @@ class PruneMethod(TrainMethod):
         for sparsity in self.search:
             number = len(self.search.tried) + 1
             self.emit(Preparing(f"evaluation {number} of about {self.search.expected}: sparsity={sparsity:g}"))
-            self._record["flags"] = list(flags)
+            self._record["flags"] = list(flags)  # without those of the evaluation before
             self.sparsity, self.form = sparsity, self._dense_form
             pl.seed_everything(self.config.seed, verbose=False)
             trace, model = super()._made()
@@ -143,14 +142,22 @@ class PruneMethod(TrainMethod):
             self._steps_of_all += trace.steps
             if trace.stopped:
                 return trace, model
-            better = self.search.tell(sparsity, self._loss(dense, self._scores(model)))
+            better = self.search.tell(sparsity, loss_between(self.data, dense, self._scores(model)))
             if better or kept is None:
-                kept = (sparsity, trace, model, self.form, self.upkeep, list(self._record["flags"]))
+                kept = (sparsity, trace, model, self.form, self.upkeep, self._memory, list(self.pruner.about))
         assert kept is not None
-        self.sparsity, trace, model, self.form, self.upkeep, self._record["flags"] = kept
+        self.sparsity, trace, model, self.form, self.upkeep, memory, self.pruner.about = kept
+        self._record["flags"] = list(flags)
+        self._keep_training(trace, memory)  # those after it have overwritten it
         self.pruning_s = spent - trace.seconds
-        self._tell_search(self.search)
+        self._record["search"] = self.search.rows()
+        self._record["data"]["about"].append(self.search.sentence())
+        self._record["flags"] += self.search.flags()
         return trace, model
+
+    def _keep_training(self, trace: Trace, memory: PeakHostMemory) -> None:
+        self._memory = memory
+        super()._keep_training(trace, memory)
 
     def _sensitivity(self) -> list[dict[str, Any]]:
         model = super()._model()
@@ -170,38 +177,11 @@ class PruneMethod(TrainMethod):
             judge,
             lambda sentence: self.emit(Preparing(sentence)),
         )
-        return [
-            {
-                **{name: getattr(one, name) for name in ("layer", "weights", "sparsity", "value")},
-                "difference": one.difference.value,
-                "low": one.difference.low,
-                "high": one.difference.high,
-            }
-            for one in found
-        ]
+        return [one.as_row() for one in found]
 
     def _scores(self, model: nn.Module) -> dict[str, np.ndarray]:
         """Of every example of the validation split."""
         return scores_of(predictor(model, self.precision, self.device), self.data, "validation", None)
-
-    def _loss(self, dense: dict[str, np.ndarray], pruned: dict[str, np.ndarray]) -> QualityLoss:
-        return loss_between(self.data, dense, pruned)
-
-    def _tell_search(self, search: SparsitySearch) -> None:
-        self._record["search"] = [
-            {
-                "sparsity": one.sparsity,
-                "loss": one.loss.value,
-                **{name: getattr(one.loss, name) for name in ("low", "high", "n")},
-                "certified": one.loss.certified(search.bound),
-            }
-            for one in search.tried
-        ]
-        self._record["data"]["about"].append(search.sentence())
-        if search.best is None:
-            self._record["flags"].append("bound_not_met")
-        elif not search.best.loss.certified(search.bound):
-            self._record["flags"].append("not_certified")
 
     def _fresh(self, device: str) -> nn.Module:
         with torch.device(device):
@@ -303,7 +283,6 @@ class PruneMethod(TrainMethod):
             metrics["infer/nonzero_flops_per_sample"] = measured(executed)
         flops, steps = metrics.get("train/flops"), metrics["train/steps"]["value"]
         if flops is not None and flops["value"] is not None:
-            times = (
-                self._steps_of_all / steps if self.search is not None and steps else 1.0
-            )  # a search trains for each sparsity
+            # A search trains for each sparsity it tries.
+            times = self._steps_of_all / steps if self.search is not None and steps else 1.0
             metrics["compress/flops"] = measured(flops["value"] * times)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,11 @@ class LayerAlone:
     """The deciding metric on validation."""
     difference: Interval
     """The same, minus the dense model's, paired over examples."""
+
+    def as_row(self) -> dict[str, Any]:
+        """As the record has it."""
+        plain = {name: getattr(self, name) for name in ("layer", "weights", "sparsity", "value")}
+        return {**plain, "difference": self.difference.value, "low": self.difference.low, "high": self.difference.high}
 
 
 def layers_alone(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from thrifty.measure.loss_bound import QualityLoss
 
@@ -58,6 +59,24 @@ class SparsitySearch:
     def best(self) -> Evaluation | None:
         """The largest sparsity that kept within the bound; None where none did."""
         return max((one for one in self.tried if one.loss.within(self.bound)), key=lambda one: one.sparsity, default=None)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What was tried, in order, as the record has it: points lost, with their interval."""
+        return [
+            {
+                "sparsity": one.sparsity,
+                "loss": one.loss.value,
+                **{name: getattr(one.loss, name) for name in ("low", "high", "n")},
+                "certified": one.loss.certified(self.bound),
+            }
+            for one in self.tried
+        ]
+
+    def flags(self) -> list[str]:
+        """What the record should warn of."""
+        if self.best is None:
+            return ["bound_not_met"]
+        return [] if self.best.loss.certified(self.bound) else ["not_certified"]
 
     def sentence(self) -> str:
         """What the search found, and how sure it is."""
