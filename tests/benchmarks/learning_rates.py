@@ -1,4 +1,8 @@
-"""How far the default learning rates are from the best: python tests/benchmarks/learning_rates.py"""
+"""How far the default learning rates are from the best: python tests/benchmarks/learning_rates.py
+
+Hours on two cores. Every cell that is done is kept beside the table, in learning_rates.json, and is not made again while its default and
+its length stay what they are: the study can be made a part at a time, and again where a rate has changed.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +66,11 @@ def losses(typed: list[str], rates: list[float], seeds: int, folder: Path) -> li
     return [sum(found[float(one)]) / len(found[float(one)]) for one in texts]
 
 
+def kept_cells(file: Path) -> dict[str, list[float]]:
+    """Mean losses by what was typed, its rates included."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
 def _length(architecture: str, size: str) -> list[str]:
     steps = STEPS[architecture].get(size)
     return [] if steps is None else [f"budget.steps={steps}", "budget.seconds=null"]
@@ -89,21 +98,33 @@ def _seeds(architecture: str) -> str:
 
 def main() -> None:
     """Measure, print and write the table; exit 1 where a default is further from the best than it may be."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--architectures", default=",".join(CASES), help="of " + ", ".join(CASES))
-    parser.add_argument("--sizes", default=",".join(SIZES))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--architectures", nargs="*", default=list(CASES), help="to measure where they were not yet: of " + ", ".join(CASES)
+    )
+    parser.add_argument("--sizes", nargs="*", default=list(SIZES), help="of " + ", ".join(SIZES))
     parser.add_argument("--folder", type=Path, help="keeps the runs, so that another call makes only those that are not there")
     parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
-    rows, missed = [], False
-    for architecture in options.architectures.split(","):
-        for size in options.sizes.split(","):
+    rows, missed, cells = [], False, kept_cells(options.results / "learning_rates.json")
+    for architecture in CASES:
+        for size in SIZES:
             for optimizer in OPTIMIZERS:
                 typed = [*CASES[architecture], f"model={size}", f"optimizer={optimizer}", *_length(architecture, size)]
                 default = default_rate(typed)
-                with tempfile.TemporaryDirectory() as temporary:
-                    folder = (options.folder or Path(temporary)) / "_".join(typed)
-                    means = losses(typed, [default * one for one in FACTORS], SEEDS[architecture][size], folder)
+                cell = f"{' '.join(typed)} optimizer.lr={default:.4g} seeds={SEEDS[architecture][size]}"
+                if cell not in cells and architecture in options.architectures and size in options.sizes:
+                    with tempfile.TemporaryDirectory() as temporary:
+                        folder = (options.folder or Path(temporary)) / "_".join(typed)
+                        cells[cell] = losses(typed, [default * one for one in FACTORS], SEEDS[architecture][size], folder)
+                    options.results.mkdir(parents=True, exist_ok=True)
+                    (options.results / "learning_rates.json").write_text(json.dumps(cells, indent=1) + "\n", encoding="utf-8")
+                if cell not in cells:
+                    rows.append(
+                        [architecture, size, optimizer, f"{default:.3g}", *["" for _ in FACTORS], "", "not measured yet"]
+                    )
+                    continue
+                means = cells[cell]
                 best = min(range(len(means)), key=means.__getitem__)
                 share = means[FACTORS.index(1.0)] / means[best] - 1
                 missed |= share > MOST_SHARE
@@ -125,7 +146,7 @@ def main() -> None:
         f"the best of them (at most {100 * MOST_SHARE:.0f} % is asked for). What was run:",
         "",
         *(f"- {name}: `python run.py {' '.join(typed)} model=... optimizer=... optimizer.lr=...`{_lengths(name)}, with {_seeds(name)} a rate"
-          for name, typed in CASES.items() if name in options.architectures.split(",")),
+          for name, typed in CASES.items()),
         "",
         *_report.table(
             ["architecture", "model", "optimizer", "default", *(f"x {one:g}" for one in FACTORS), "best at", "default is worse by"], rows
