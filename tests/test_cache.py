@@ -15,7 +15,7 @@ from conftest import Cli
 from thrifty import cache
 from thrifty.config.compose import compose, plain
 from thrifty.errors import BadConfiguration
-from thrifty.identity import data_stamp, training_code
+from thrifty.identity import data_stamp, manifest_digest, training_code
 from thrifty.record import new_record, to_json
 from thrifty.store import LOCK, RunDirectory
 
@@ -30,7 +30,7 @@ def entry(store: Path, parent: str = "cache", size: int = 100, used: float | Non
     weights = os.urandom(size)
     (own.path / "model.safetensors").write_bytes(weights)
     manifest = {"weights": {"file": "model.safetensors", "sha256": hashlib.sha256(weights).hexdigest()}}
-    (own.path / "model.json").write_text(json.dumps(manifest))
+    (own.path / "model.json").write_text(json.dumps({**manifest, "sha256": manifest_digest(manifest)}))
     own.finish("ok", None)
     if changes:
         (own.path / "result.json").write_text(to_json({**own.record, **changes}))
@@ -79,7 +79,8 @@ def test_one_whose_weights_were_altered_is_passed_over_and_told_of(store: Path) 
     assert len(told) == 1
     assert newer.name in told[0]
     assert "altered" in told[0]
-    (older / "model.json").unlink()
+    described = json.loads((older / "model.json").read_text())
+    (older / "model.json").write_text(json.dumps({**described, "form": {}}))
     path, told = found(store)
     assert path is None
     assert len(told) == 2

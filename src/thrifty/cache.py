@@ -17,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from thrifty.errors import BadConfiguration, BadData, ThriftyError
+from thrifty.identity import manifest_digest
 from thrifty.store import CACHE, LOCK, read_json, read_record, run_directories
 
 BOUND = "THRIFTY_CACHE_GIB"
@@ -106,9 +107,10 @@ def _same(record: dict[str, Any], config_hash: str, code: str, stamp: str) -> bo
 
 def _damage(path: Path) -> str | None:
     """Why the weights are not those that were written; None where they are."""
-    weights = read_json(path / "model.json").get("weights")
-    if not isinstance(weights, dict):
-        return "model.json names no weights"
+    manifest = read_json(path / "model.json")
+    weights = manifest.get("weights")
+    if not isinstance(weights, dict) or manifest.get("sha256") != manifest_digest(manifest):
+        return "its model.json was altered"
     try:
         with (path / str(weights.get("file"))).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
 _TRAINING = (
@@ -19,6 +21,12 @@ _TRAINING = (
     "config/resolve.py",
 )
 """Of our package, all that decides what weights come out of a training."""
+
+
+def manifest_digest(manifest: dict[str, Any]) -> str:
+    """sha256, in hex, of a model's manifest without its own."""
+    rest = {key: value for key, value in json.loads(json.dumps(manifest)).items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 @cache

@@ -207,6 +207,10 @@ BAD = [
     ("method=prune method.pace=gradual method.rewind=true", "method.rewind=true", "one_shot or iterative"),
     ("method=prune method.pace=gradual method.finetune=0", "method.finetune=0", "pace=one_shot"),
     ("method=prune method.pace=iterative train.patience=2", "train.patience=2", "method.pace=one_shot"),
+    ("method=prune train.shard=true", "train.shard=true", "leave train.shard out"),
+    ("method=prune sparsity=auto devices=2", "devices=2", "take devices=1"),
+    ("method=prune method.rewind=true train.average=0.9", "train.average=0.9", "take train.average=0"),
+    ("method=prune method.calibration=7", "method.calibration=7", "at least 8"),
     ("method=prune max_quality_loss=1", "max_quality_loss=1", "add sparsity=auto"),
     ("method=prune sparsity=auto max_quality_loss=-1", "max_quality_loss=-1", "at least 0"),
     # the grammar
@@ -258,6 +262,7 @@ def test_a_pattern_and_a_sparsity_follow_from_each_other() -> None:
     assert of("pruner.pattern=1:4") == (0.75, "1:4")
     assert of("pruner.pattern=4:8", "sparsity=0.5") == (0.5, "4:8")
     assert of("sparsity=0.75") == (0.75, "1:4")
+    assert of("pruner.pattern=7:10", "sparsity=0.3") == (pytest.approx(0.3), "7:10")
     assert of("sparsity=0.8") == (0.8, "3:16")  # 0.8125; 1:4 is 0.75
     assert of("sparsity=0.9") == (0.9, "1:8")  # 0.875, as 2:16 is, of fewer
 

@@ -23,6 +23,7 @@ from thrifty.errors import BadConfiguration, BadData, ThriftyError, Unsupported
 from thrifty.measure.paired_quality import accuracy_difference
 from thrifty.methods.model import load_trained
 from thrifty.methods.prune import PruneMethod
+from thrifty.methods.pruning import by_rounds
 from thrifty.methods.train import TrainMethod
 from thrifty.pruners.base import Masks
 from thrifty.pruners.masking import Masking
@@ -313,6 +314,57 @@ def test_auto_finds_the_largest_sparsity_within_the_bound(lenet: Made) -> None:
     assert ("not_certified" in made.record["flags"]) == (not best["certified"])
 
 
+def test_a_share_that_cannot_be_made_ends_no_search(vit: Made) -> None:
+    # Of three blocks a third and two thirds can go: 0.5 is one or two of them, 0.88 would be all.
+    made = pruned(vit, VIT, "pruner=layer_drop", "sparsity=auto", "max_quality_loss=100", "method.finetune=0")
+    assert made.record["status"] == "ok"
+    assert made.metric("compress/sparsity") == pytest.approx(2 / 3, abs=0.01)
+    assert "could not be made" in "".join(made.record["data"]["about"])
+
+
+def test_what_is_open_to_a_pruner_is_counted_under_the_full_model_s_names(vit: Made) -> None:
+    typed = ("pruner=layer_drop", "pruner.which=last", "sparsity=0.5", "method.finetune=0")
+    made = pruned(vit, VIT, *typed, "pruner.protect=[embeddings,norms,biases,head,blocks.2]")
+    assert made.metric("compress/sparsity") == pytest.approx(0.5, abs=0.01)  # one of the two that are open
+
+
+def test_what_a_time_cap_leaves_undone_is_pruned_at_the_end(lenet: Made) -> None:
+    typed = (*LENET, "budget.epochs=null", "budget.steps=100000", "budget.seconds=0.3")
+    made = pruned(lenet, typed, "sparsity=0.9", "method.pace=gradual")
+    zeros, of = gone(made)
+    assert zeros == round(0.9 * of)
+    assert {"budget_reached", "pruning_cut_short"} <= set(made.record["flags"])
+    assert len(made.record["flags"]) == len(set(made.record["flags"]))
+
+
+def test_validation_is_of_the_weights_that_are_kept(lenet: Made) -> None:
+    typed = (*LENET, "budget.epochs=null", "budget.steps=60", "train.average=0.9")
+    made = pruned(lenet, typed, "sparsity=0.95", "method.pace=iterative")
+    with undisturbed():
+        method = TrainMethod(composed(*LENET), CPU, lambda event: None, StopRequest())
+        method.prepare(())
+        inputs, targets = method.data.batch("validation", torch.arange(359))
+        right = (made.model(inputs).argmax(1) == targets).float().mean()
+    assert made.metric("validation/accuracy") == pytest.approx(float(right))
+
+
+def test_blocks_that_are_computed_again_are_pruned_as_others_are(vit: Made) -> None:
+    for pruner in ("structured_taylor", "layer_drop"):
+        made = pruned(vit, VIT, f"pruner={pruner}", "sparsity=0.5", "train.recompute=true")
+        plain = pruned(vit, VIT, f"pruner={pruner}", "sparsity=0.5")
+        assert made.metric("size/parameters") == plain.metric("size/parameters")
+        before, after = vit.model.state_dict(), made.model.state_dict()
+        name = "blocks.0.feed_forward.projection.bias"
+        assert not torch.equal(before[name], after[name])  # it was trained
+
+
+def test_each_round_has_a_whole_schedule() -> None:
+    factor = by_rounds(lambda steps: lambda step: step / steps, [0, 3, 7], 12)
+    assert [factor(step) for step in range(12)] == pytest.approx(
+        [0, 1 / 3, 2 / 3, 0, 1 / 4, 2 / 4, 3 / 4, 0, 1 / 5, 2 / 5, 3 / 5, 4 / 5]
+    )
+
+
 def test_each_layer_is_pruned_alone(lenet: Made) -> None:
     made = pruned(lenet, LENET, "sparsity=0.5", "method.finetune=0", "method.sensitivity=[0.5,0.99]")
     rows = made.record["sensitivity"]
@@ -342,7 +394,7 @@ BAD: list[tuple[tuple[str, ...], type[ThriftyError], tuple[str, ...]]] = [
     (("pruner.protect=[hiden1]",), BadConfiguration, ("hiden1", "hidden1")),
     (("pruner.protect=[embeddings,norms,biases,head,hidden1,hidden2]",), Unsupported, ("prune",)),
     (("pruner=layer_drop",), Unsupported, ("block",)),
-    (("train.shard=true",), Unsupported, ("train.shard",)),
+    (("train.shard=true",), BadConfiguration, ("train.shard",)),
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from thrifty.config.choices.pruners import NM, nearest_pattern
 from thrifty.config.schema import Config
 from thrifty.errors import BadConfiguration
@@ -44,7 +46,8 @@ def _resolve_sparsity(config: Config) -> None:
     pattern = pruner.pattern if isinstance(pruner, NM) else None
     if isinstance(pruner, NM) and pattern is not None:
         kept, of = (int(one) for one in pattern.split(":"))
-        if config.sparsity not in (None, 1 - kept / of):
+        given = config.sparsity
+        if given is not None and (isinstance(given, str) or not math.isclose(given, 1 - kept / of)):
             raise BadConfiguration(
                 f"sparsity={config.sparsity} pruner.pattern={pattern}: do not go together, {pattern} is a sparsity of {1 - kept / of:g}; "
                 "give one of the two"

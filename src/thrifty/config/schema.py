@@ -170,6 +170,19 @@ class Config:
             raise BadConfiguration(
                 f"pruner={pruner.name} method.pace={method.pace.name}: do not go together; take method.pace={' or '.join(paces)}"
             )
+        if self.train.shard:
+            raise BadConfiguration(
+                "method=prune train.shard=true: do not go together; masks need whole weights on every device, so leave train.shard out"
+            )
+        if self.sparsity == "auto" and self.devices > 1:
+            raise BadConfiguration(
+                f"sparsity=auto devices={self.devices}: do not go together; it is looked for by one process, so take devices=1"
+            )
+        if method.rewind and self.train.average:
+            raise BadConfiguration(
+                f"method.rewind=true train.average={self.train.average:g}: do not go together; a mean would hold weights of before the "
+                "ticket was drawn, so take train.average=0"
+            )
         if self.train.patience and method.pace.name != "one_shot":
             raise BadConfiguration(
                 f"train.patience={self.train.patience} method.pace={method.pace.name}: do not go together; the best weights may be those "

@@ -51,6 +51,7 @@ def dense_run(
     store = Path(config.store)
     if config.checkpoint is not None:
         return Dense(find_run(store, config.checkpoint))
+    cache.bound_bytes()  # before a training that it could refuse to keep
     dense = dense_overrides(overrides)
     of_dense = compose(dense)
     if (launcher := launched_by()) is not None:

@@ -15,6 +15,7 @@ from torch import nn
 from thrifty.atomic import write_atomically, write_file_atomically
 from thrifty.errors import BadData
 from thrifty.formats.bitmask import load_sparse, save_sparse
+from thrifty.identity import manifest_digest
 from thrifty.store import read_json
 
 WEIGHTS, SPARSE, MANIFEST = "model.safetensors", "model.sparse.safetensors", "model.json"
@@ -42,7 +43,7 @@ def save(directory: Path, model: nn.Module, manifest: dict[str, Any], sparse: bo
         if sparse:
             save_sparse(directory / SPARSE, tensors)
             manifest["sparse"] = _described(directory / SPARSE)
-        manifest["sha256"] = _digest(manifest)
+        manifest["sha256"] = manifest_digest(manifest)
         write_atomically(directory / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     except (OSError, SafetensorError) as error:
         for one in (path, directory / SPARSE):
@@ -68,7 +69,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """
     path = directory / MANIFEST
     manifest = read_json(path)
-    if manifest.get("sha256") != _digest(manifest):
+    if manifest.get("sha256") != manifest_digest(manifest):
         raise BadData(f"{path}: the file was altered (its hash is not the one it holds); train again")
     return manifest
 
@@ -127,12 +128,6 @@ def _tie_again(model: nn.Module, ties: dict[str, str]) -> None:
     for name, owner in ties.items():
         module_name, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(module_name), leaf, model.get_parameter(owner))
-
-
-def _digest(manifest: dict[str, Any]) -> str:
-    """sha256, in hex, of a manifest without its own."""
-    rest = {key: value for key, value in json.loads(json.dumps(manifest)).items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

@@ -130,6 +130,8 @@ def _speed(ratio: float, low: float | None, high: float | None, facts: Facts, do
         if resolved and abs(ratio - 1) > 0.02:
             return "the same kernels on the same shapes: a difference is the machine's, not the mask's"
         return "the same kernels on the same shapes: no difference is to be expected"
+    if low is not None and low > 1:
+        return "takes more time than the dense one, though it computes less: odd widths suit the kernels badly, or there is more copying"
     if math.isnan(facts.operations):
         return "smaller products"
     if ratio <= facts.operations * (1 + _FOLLOWS):

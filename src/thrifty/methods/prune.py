@@ -26,13 +26,14 @@ from thrifty.methods.evaluate import predictor, scores_of
 from thrifty.methods.model import build_model, example_inputs
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Trace
-from thrifty.methods.pruning import MaskUpkeep
+from thrifty.methods.pruning import MaskUpkeep, by_rounds
 from thrifty.methods.quality_loss import difference_between, loss_between
 from thrifty.methods.sensitivity import layers_alone
 from thrifty.methods.sparsity_search import SparsitySearch
 from thrifty.methods.train import TrainMethod
-from thrifty.metrics import measured
-from thrifty.pruners.base import LEAST_CALIBRATION, Calibration, MaskPruner, UnitPruner
+from thrifty.metrics import measured, missing
+from thrifty.pruners.base import Calibration, MaskPruner, UnitPruner
+from thrifty.pruners.blocks import full_names
 from thrifty.pruners.form import form_of
 from thrifty.pruners.pace import due_steps
 from thrifty.pruners.targets import find_targets
@@ -54,8 +55,9 @@ class PruneMethod(TrainMethod):
         """As for a training; and hold the pruner to the model.
 
         Raises:
-            BadConfiguration: a dense model that is none of ours to prune again, or a pattern in `protect` that names nothing.
-            Unsupported: the model has nothing to prune, or devices keep parts of the weights.
+            BadConfiguration: a dense model whose first weights are not known, for a ticket, or a pattern in `protect` that names nothing.
+            BadData: fewer training examples than the pruner is to look at.
+            Unsupported: the model has nothing to prune.
         """
         config = self.config
         method = config.method
@@ -64,10 +66,6 @@ class PruneMethod(TrainMethod):
         self.method = method
         self.sparsity = config.sparsity if isinstance(config.sparsity, float) else 0.0
         self.search = None if isinstance(config.sparsity, float) else SparsitySearch(config.max_quality_loss or 0.0)
-        if self.search is not None and config.devices > 1:
-            raise Unsupported("sparsity=auto: is looked for by one process; take devices=1")
-        if config.train.shard:
-            raise Unsupported("method=prune train.shard=true: masks need whole weights on every device; leave train.shard out")
         # A search that was cut off begins anew.
         about = super().prepare(given, resumed if self.search is None else None, found, origin)
         assert self._initial is not None
@@ -84,14 +82,10 @@ class PruneMethod(TrainMethod):
         self.pruner: MaskPruner | UnitPruner = registry.load("pruner", config.pruner.name)(config.pruner)
         model = self._fresh("meta")
         targets = find_targets(model, config.pruner.protect)
-        self._open, self._open_weights = list(targets.weights), targets.total
+        in_full = full_names(model)
+        self._open, self._open_weights = {in_full[name] for name in targets.weights}, targets.total
         if isinstance(self.pruner, MaskPruner):
             self.pruner.check(model)
-        if self.pruner.calibrates and method.calibration < LEAST_CALIBRATION:
-            raise BadConfiguration(
-                f"method.calibration={method.calibration}: too few examples to tell what pruner={config.pruner.name} looks at; give at "
-                f"least {LEAST_CALIBRATION}"
-            )
         if self.pruner.calibrates and method.calibration > self.data.sizes["train"]:
             raise BadData(
                 f"method.calibration={method.calibration}: the training split has {self.data.sizes['train']} examples; "
@@ -100,6 +94,10 @@ class PruneMethod(TrainMethod):
         about["about"] += [f"pruned from {self.dense_record['id']}", targets.protected_sentence]
         if self.dense_record["data"].get("sha256") != self.data.fingerprint:
             about["about"].append("the dense model was trained on other data: its quality is that of other examples")
+        if self.dense_record["metrics"].get("size/nonzero") != self.dense_record["metrics"].get("size/parameters"):
+            about["about"].append(
+                "the model pruned has zeros already; those that this pruner does not take grow back in training"
+            )
         return about
 
     def run(self, directory: Any) -> tuple[str, str | None]:
@@ -130,22 +128,32 @@ class PruneMethod(TrainMethod):
             return super()._made()
         dense = self._scores(super()._model())
         flags, spent, kept = list(self._record["flags"]), 0.0, None
-        self._steps_of_all = 0
+        self._steps_of_all, refused = 0, None
         for sparsity in self.search:
             number = len(self.search.tried) + 1
             self.emit(Preparing(f"evaluation {number} of about {self.search.expected}: sparsity={sparsity:g}"))
             self._record["flags"] = list(flags)  # without those of the evaluation before
             self.sparsity, self.form = sparsity, self._dense_form
             pl.seed_everything(self.config.seed, verbose=False)
-            trace, model = super()._made()
+            try:
+                trace, model = super()._made()
+            except Unsupported as error:  # no such share can be made: as if it cost too much
+                self.search.refuse(sparsity)
+                refused = error
+                continue
             spent += self.pruning_s + trace.seconds
             self._steps_of_all += trace.steps
             if trace.stopped:
-                return trace, model
+                if kept is None:
+                    return trace, model
+                kept[1].stopped = trace.stopped
+                break
             better = self.search.tell(sparsity, loss_between(self.data, dense, self._scores(model)))
             if better or kept is None:
                 kept = (sparsity, trace, model, self.form, self.upkeep, self._memory, list(self.pruner.about))
-        assert kept is not None
+        if kept is None:
+            assert refused is not None
+            raise refused
         self.sparsity, trace, model, self.form, self.upkeep, memory, self.pruner.about = kept
         self._record["flags"] = list(flags)
         self._keep_training(trace, memory)  # those after it have overwritten it
@@ -176,6 +184,7 @@ class PruneMethod(TrainMethod):
             lambda: self._calibration(model),
             judge,
             lambda sentence: self.emit(Preparing(sentence)),
+            lambda: self.stop.reason is not None,
         )
         return [one.as_row() for one in found]
 
@@ -242,18 +251,21 @@ class PruneMethod(TrainMethod):
     def _module(self, model: nn.Module, ranks: Alone | None = None) -> TrainingModule:
         module = super()._module(model, ranks)
         module.upkeep = self.upkeep
-        if self.method.pace is Pace.iterative:  # each round is a training of its own, its learning rate up and down again
-            factor = registry.load("schedule", self.config.schedule.name)(self.config.schedule, self.round_steps)
-            module.lr_factor = lambda step: factor(step % self.round_steps)
+        if self.upkeep is not None and self.method.pace is Pace.iterative:
+            # Each round is a training of its own, its learning rate up and down again.
+            build, config = registry.load("schedule", self.config.schedule.name), self.config.schedule
+            module.lr_factor = by_rounds(lambda steps: build(config, steps), sorted(self.upkeep.due), self.steps)
         return module
 
     def _train(self, model: nn.Module) -> tuple[Trace, nn.Module]:
         if self.steps:
             trace, model = super()._train(model)
-            if self.upkeep is not None and self.upkeep.masking is not None:
-                self.upkeep.masking.hold()  # a mean of the weights remembers what is gone
+            if self.rank.leads and trace.stopped is None and self.upkeep is not None:
+                self._finish_masks(trace, model, self.upkeep)
             return trace, model
         trace = Trace()
+        if not self.rank.leads:
+            return trace, model
         memory, self._energy = PeakHostMemory(), EnergyMeter(self.device)
         with memory, self._energy:
             trace.validation = self.data.summarise(self._validation_scores(model.eval()))
@@ -261,16 +273,28 @@ class PruneMethod(TrainMethod):
         self._checkpoint_bytes = 0
         return trace, model
 
+    def _finish_masks(self, trace: Trace, model: nn.Module, upkeep: MaskUpkeep) -> None:
+        """Mask what is not masked yet, in a training that the time ended, and in a mean of the weights, which remembers what is gone."""
+        cut_short = trace.steps < upkeep.last
+        if cut_short:
+            upkeep.prune(upkeep.last)
+            trace.flags.append("pruning_cut_short")
+        assert upkeep.masking is not None
+        upkeep.masking.hold()
+        if cut_short or self.config.train.average:
+            flags = self._record["flags"]
+            flags[:] = [one for one in flags if one not in trace.flags]  # told once
+            trace.validation = self.data.summarise(self._validation_scores(model))
+            self._keep_training(trace, self._memory)
+
     def _save(self, model: nn.Module) -> None:
         self.findings.weights(model, self.form, sparse=isinstance(self.pruner, MaskPruner))
         self._finished = model
-        left = 0
-        parameters = dict(model.named_parameters())
-        for name in self._open:
-            if name in parameters:  # a block that was dropped took its own along
-                left += int(parameters[name].count_nonzero())
+        in_full = full_names(model)
+        left = sum(int(one.count_nonzero()) for name, one in model.named_parameters() if in_full[name] in self._open)
         self.findings.metrics["compress/sparsity"] = measured(1 - left / self._open_weights)
-        self._record["data"]["about"] += self.pruner.about
+        told = self._record["data"]["about"]
+        told += [one for one in self.pruner.about if one not in told]
 
     def _tell_cost(self) -> None:
         metrics = self.findings.metrics
@@ -283,6 +307,8 @@ class PruneMethod(TrainMethod):
             metrics["infer/nonzero_flops_per_sample"] = measured(executed)
         flops, steps = metrics.get("train/flops"), metrics["train/steps"]["value"]
         if flops is not None and flops["value"] is not None:
-            # A search trains for each sparsity it tries.
-            times = self._steps_of_all / steps if self.search is not None and steps else 1.0
-            metrics["compress/flops"] = measured(flops["value"] * times)
+            if self.search is not None and isinstance(self.pruner, UnitPruner):
+                metrics["compress/flops"] = missing("a search, and each model that it trained was of another size")
+            else:  # a search trains for each sparsity it tries
+                times = self._steps_of_all / steps if self.search is not None and steps else 1.0
+                metrics["compress/flops"] = measured(flops["value"] * times)

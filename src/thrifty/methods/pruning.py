@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,24 @@ from torch import Tensor, nn
 
 from thrifty.pruners.base import Calibration, MaskPruner
 from thrifty.pruners.masking import Masking
+
+
+def by_rounds(factor_of: Callable[[int], Callable[[int], float]], starts: list[int], steps: int) -> Callable[[int], float]:
+    """The learning rate's factor where each round has a whole schedule.
+
+    Args:
+        factor_of: steps of a round -> its schedule.
+        starts: of the rounds, ascending, the first 0.
+        steps: in all.
+    """
+    lengths = [end - start for start, end in zip(starts, [*starts[1:], steps], strict=True)]
+    factors = [factor_of(one) for one in lengths]
+
+    def factor(step: int) -> float:
+        place = bisect.bisect_right(starts, step) - 1
+        return factors[place](step - starts[place])
+
+    return factor
 
 
 class MaskUpkeep:
@@ -32,7 +51,9 @@ class MaskUpkeep:
         self.model, self.pruner, self.due, self.rewound = model, pruner, due, rewound
         self._calibration = calibration
         self.masking: Masking | None = None
-        self._last = max(due)
+        self.last = max(due)
+        """The step after which nothing more goes."""
+        self._step = 0
 
     def prune(self, step: int) -> None:
         """Mask what is due after `step` optimiser steps, and hold it."""
@@ -50,10 +71,12 @@ class MaskUpkeep:
 
     def before_step(self, lr: float) -> None:
         """Let the pruner look at the gradients, while weights are still to go."""
-        self.pruner.observe(self.model, lr)
+        if self._step < self.last:
+            self.pruner.observe(self.model, lr)
 
     def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Mask more where it is due, and hold what is masked."""
+        self._step = step
         if step in self.due:
             self.prune(step)
             if self.rewound is not None:
@@ -63,10 +86,15 @@ class MaskUpkeep:
 
     def state(self) -> dict[str, Any]:
         """What `restore` takes up."""
-        return {"masks": None if self.masking is None else self.masking.state(), "pruner": self.pruner.state()}
+        return {
+            "step": self._step,
+            "masks": None if self.masking is None else self.masking.state(),
+            "pruner": self.pruner.state(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
+        self._step = state["step"]
         if state["masks"] is not None:
             if self.masking is None:
                 self.masking = Masking(self.model, state["masks"])

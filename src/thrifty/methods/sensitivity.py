@@ -47,12 +47,14 @@ def layers_alone(
     calibration: Callable[[], Calibration],
     judge: Callable[[nn.Module], tuple[float, Interval]],
     tell: Callable[[str], None],
+    stopped: Callable[[], bool],
 ) -> Iterator[LayerAlone]:
     """Every layer that the pruner may prune, at every level; the model is left as it was.
 
     Args:
         judge: a pruned model -> its quality, and the difference to the dense one.
         tell: receives a sentence before each layer.
+        stopped: asked before each level whether to end.
 
     Raises:
         Unsupported: the pruner takes more than a layer at a time.
@@ -67,6 +69,8 @@ def layers_alone(
         others = [one for one in targets.weights if one != name]
         alone = registry.load("pruner", config.name)(replace(config, protect=[*config.protect, *others]))
         for level in levels:
+            if stopped():
+                return
             pruned = copy.deepcopy(model)
             found = calibration() if alone.calibrates else None
             try:

@@ -34,11 +34,12 @@ class SparsitySearch:
     def __init__(self, bound: float) -> None:
         self.bound = bound
         self.tried: list[Evaluation] = []
+        self.refused: list[float] = []
         self._low, self._high = 0.0, 1.0
 
     def __iter__(self) -> Iterator[float]:
         """Sparsities to try; `tell` what became of each before the next is asked for."""
-        while self._high - self._low > RESOLUTION * 1.001 and len(self.tried) < MOST_EVALUATIONS:
+        while self._high - self._low > RESOLUTION * 1.001 and len(self.tried) + len(self.refused) < MOST_EVALUATIONS:
             yield round((self._low + self._high) / 2, 2)
 
     def tell(self, sparsity: float, loss: QualityLoss) -> bool:
@@ -49,6 +50,11 @@ class SparsitySearch:
             return True
         self._high = sparsity
         return False
+
+    def refuse(self, sparsity: float) -> None:
+        """No model of that sparsity can be made: smaller ones are tried, and none that is larger."""
+        self._high = sparsity
+        self.refused.append(sparsity)
 
     @property
     def expected(self) -> int:
@@ -82,6 +88,8 @@ class SparsitySearch:
         """What the search found, and how sure it is."""
         best, count = self.best, len(self.tried)
         head = f"sparsity=auto max_quality_loss={self.bound:g}: "
+        if self.refused:
+            head += f"{', '.join(f'{one:g}' for one in self.refused)} could not be made; "
         if best is None:
             return f"{head}none of {count} sparsities, down to {min(one.sparsity for one in self.tried):g}, kept within it"
         loss = best.loss

@@ -36,3 +36,16 @@ def block_lists(model: nn.Module) -> dict[str, BlockList]:
         for name, module in model.named_modules()
         if name and isinstance(module, (nn.ModuleList, nn.Sequential)) and all(one.isdigit() for one in module._modules)
     }
+
+
+def full_names(model: nn.Module) -> dict[str, str]:
+    """By parameter name: the name that it has in the full model, whose blocks are counted otherwise."""
+    kept = {name: kept_blocks(one) for name, one in block_lists(model).items()}
+    found = {}
+    for name, _ in model.named_parameters():
+        parts = name.split(".")
+        found[name] = ".".join(
+            str(kept[prefix][int(part)]) if (prefix := ".".join(parts[:place])) in kept else part
+            for place, part in enumerate(parts)
+        )
+    return found

@@ -27,9 +27,18 @@ def search_report(record: dict[str, Any]) -> list[RenderableType]:
     for one in found:
         verdict = _verdict(one, allowed)
         style = {"within": "green", "over": "red"}.get(verdict, "yellow")
-        table.add_row(f"{one['sparsity']:.4g}", f"{one['loss']:.2f}", _interval(one), f"{one['n']:,}", Text(verdict, style))
+        table.add_row(
+            f"{one['sparsity']:.4g}",
+            f"{round(one['loss'], 2) + 0.0:.2f}",
+            _interval(one),
+            f"{one['n']:,}",
+            Text(verdict, style),
+        )
     within = [one["sparsity"] for one in found if one["certified"]]
+    likely = [one["sparsity"] for one in found if one["loss"] <= allowed]
     best = f"largest within: sparsity={max(within):.4g}" if within else "none of them is certain to be within"
+    if likely:
+        best += f"; kept: sparsity={max(likely):.4g}{'' if max(likely) in within else ', which is not certified'}"
     short = deciding_metric(record).removeprefix("quality/")
     return [
         Text(f"Search for the largest sparsity that costs at most {allowed:g} points of {short}", style="bold"),

@@ -119,7 +119,7 @@ def _bars(layers: Layers, name: str, highest: float) -> Iterator[RenderableType]
     table.add_column(justify="right", no_wrap=True)
     table.add_column(width=_BAR, no_wrap=True)
     for layer, loss in shown.items():
-        table.add_row(Text(layer), f"{loss:.2f}", Bar(longest, 0, max(0.0, loss), width=_BAR))
+        table.add_row(Text(layer), f"{round(loss, 2) + 0.0:.2f}", Bar(longest, 0, max(0.0, loss), width=_BAR))
     yield table
 
 

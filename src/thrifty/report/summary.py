@@ -75,6 +75,7 @@ def flag_text(flag: str, record: dict[str, Any]) -> str:
         "are, quality is that of a model cut short",
         "stopped_early": f"training stopped after {steps} of {planned} steps, as validation no longer got better; "
         "the best weights were kept",
+        "pruning_cut_short": "training met its time cap before the last weights were to go: they went without training after it",
         "not_certified": "the loss found is within max_quality_loss, but with so few validation examples it could be larger",
         "bound_not_met": "no sparsity that was tried kept within max_quality_loss: this is the first one tried",
         **_condition_texts(record["conditions"] if isinstance(record.get("conditions"), dict) else {}),

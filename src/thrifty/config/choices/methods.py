@@ -32,7 +32,9 @@ class Prune(Method):
         "when weights go: all before fine-tuning, an equal share of what is left at the begin of each round, or along a cubic curve"
     )
     rounds: int = key("rounds of pace=iterative", at_least=1)
-    finetune: float = key("steps of training after or while pruning, as a share of the dense model's", at_least=0)
+    finetune: float = key(
+        "steps of training after or while pruning, as a share of those this budget gives the dense model", at_least=0
+    )
     rewind: bool = key(
         "train what is left from the dense model's first weights on, for all of its steps, instead of fine-tuning (lottery ticket)"
     )
@@ -42,7 +44,7 @@ class Prune(Method):
         below=1,
     )
     calibration: int = key(
-        "training examples whose activations or gradients rank the weights, where a pruner looks at them", at_least=1
+        "training examples whose activations or gradients rank the weights, where a pruner looks at them", at_least=8
     )
 
     def check(self, path: str) -> None:
