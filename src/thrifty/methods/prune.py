@@ -84,8 +84,6 @@ class PruneMethod(TrainMethod):
         targets = find_targets(model, config.pruner.protect)
         in_full = full_names(model)
         self._open, self._open_weights = {in_full[name] for name in targets.weights}, targets.total
-        if isinstance(self.pruner, MaskPruner):
-            self.pruner.check(model)
         if self.pruner.calibrates and method.calibration > self.data.sizes["train"]:
             raise BadData(
                 f"method.calibration={method.calibration}: the training split has {self.data.sizes['train']} examples; "

@@ -62,13 +62,6 @@ class MaskPruner(ABC):
             Unsupported: the model has nothing that the pruner could prune.
         """
 
-    def check(self, model: nn.Module) -> None:  # noqa: B027 - most take any layer
-        """Hold the pruner to the model's shapes; a model on the meta device will do.
-
-        Raises:
-            Unsupported: a layer does not suit the pruner.
-        """
-
     def observe(self, model: nn.Module, lr: float) -> None:  # noqa: B027 - most have nothing to see there
         """Between the gradients and the step of every optimiser step while weights are going."""
 

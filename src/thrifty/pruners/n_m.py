@@ -46,12 +46,6 @@ class NMPruner(MaskPruner):
         ranked = {name: one.double() + whole[name] * (2 * top + 1) for name, one in sizes.items()}
         return of_all(ranked, sparsity, held)
 
-    def check(self, model: nn.Module) -> None:
-        """Whether the pattern, where one is given, fits every layer."""
-        if self.config.pattern is not None:
-            targets = find_targets(model, self.config.protect)
-            self._hold_to_pattern(targets, self.config.pattern, int(self.config.pattern.split(":")[1]))
-
     def _hold_to_pattern(self, targets: Targets, pattern: str, m: int) -> None:
         for name, weight in targets.weights.items():
             if weight.ndim < 2:
