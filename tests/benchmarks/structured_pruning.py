@@ -35,6 +35,7 @@ COMMON = [
     "pruner=structured_l1",
     "pruner.counts=flops",
     "pruner.multiple=16",
+    "method.finetune=0.2",
     "sparsity=0.5",
     "logger=none",
 ]
@@ -95,7 +96,7 @@ def main() -> None:
         missed |= not met
         print(cells, file=sys.stderr)
     lines = [
-        f"`python run.py {' '.join(COMMON)}` for each model; fine-tuned for half of the dense training's steps, at most "
+        f"`python run.py {' '.join(COMMON)}` for each model; fine-tuned for a fifth of the dense training's steps, at most "
         f"{MOST_SECONDS:.0f} s.",
         "Ratios are compressed over dense, of interleaved pairs of fresh processes on every core, with 95 % intervals: latency of one",
         "example, predictions a second at the training's batch size. Points of accuracy are paired over the test examples.",
