@@ -179,7 +179,7 @@ class Resnet(Architecture):
     }
     # Tuned on the digits: sgd, adamw and muon. The others stand to them as they do for mlp.
     LEARNING_RATES: ClassVar[dict[str, float]] = {
-        "sgd": 1.0,
+        "sgd": 2.0,
         "momentum": 0.1,
         "nesterov": 0.1,
         "adagrad": 0.05,
@@ -203,9 +203,12 @@ class Resnet(Architecture):
     memory_format: MemoryFormat = key("whether a pixel's channels lie side by side between layers, or a channel's pixels")
 
     def learning_rate(self, optimizer: str) -> float:
-        """Falls as the model widens, by a quarter of a transformer's `WIDTH_POWERS`: batch norms take most of what width does."""
+        """Falls as the model widens, by a quarter of a transformer's `WIDTH_POWERS`, as batch norms take most of what width does; that of
+        plain gradient descent, whose steps are the gradient itself, with the third root of the width.
+        """
         assert self.depth is not None
-        return self.LEARNING_RATES[optimizer] * (64 / self.WIDE.get(self.depth, 64)) ** (WIDTH_POWERS[optimizer] / 4)
+        power = 1 / 3 if optimizer == "sgd" else WIDTH_POWERS[optimizer] / 4
+        return self.LEARNING_RATES[optimizer] * (64 / self.WIDE.get(self.depth, 64)) ** power
 
     def check(self, path: str) -> None:
         """What a range cannot say; `path` leads the key's name in errors."""
