@@ -24,6 +24,7 @@ from thrifty.config.schema import Config
 from thrifty.errors import BadData
 from thrifty.formats import safetensors
 from thrifty.formats.safetensors import MANIFEST, WEIGHTS
+from thrifty.identity import manifest_digest
 from thrifty.methods.model import build_model, load_trained, manifest_of
 from thrifty.record import config_hash
 
@@ -143,7 +144,7 @@ class Saved:
         manifest = json.loads((self.directory / MANIFEST).read_text())
         change(manifest)
         if sealed:
-            manifest["sha256"] = safetensors._digest(manifest)
+            manifest["sha256"] = manifest_digest(manifest)
         (self.directory / MANIFEST).write_text(json.dumps(manifest))
 
     def refused(self, expected_hash: str | None = None) -> str:
