@@ -39,7 +39,7 @@ def test_evaluations_are_told_in_their_order_with_a_verdict() -> None:
         ["0.8", "0.40", "0.10 to 0.80", "1,140", "cannot certify"],
         ["0.75", "0.40", "-", "1,140", "cannot certify"],
     ]
-    assert lines[7] == "largest within: sparsity=0.7"
+    assert lines[7] == "largest within: sparsity=0.7; kept: sparsity=0.8, which is not certified"
 
 
 def test_over_is_over_what_was_allowed() -> None:
