@@ -15,7 +15,7 @@ from thrifty.instrument.why import Facts, why
 from thrifty.report.waterfall import waterfall_table
 
 MASKED = Facts(
-    physical=False, engine="eager", parameters=1.0, nonzero=0.1, operations=1.0, latency=1.0, flops=1e9, latency_s=0.01,
+    physical=False, parameters=1.0, nonzero=0.1, operations=1.0, flops=1e9, latency_s=0.01,
     samples_per_s=200.0, weights_mib=4.0, peak_mib=300.0, ceiling=1e12, fraction=True,
 )  # fmt: skip
 CUT = replace(MASKED, physical=True, parameters=0.5, nonzero=0.5, operations=0.5)

@@ -102,7 +102,7 @@ def waterfall(run: Path, record: dict[str, Any], tell: Callable[[str], None]) ->
         tell("measuring the dense and the compressed model against each other")
     floor = kept_floor(Path(config["store"]))
     findings = {one.metric: one for one in compare_runs(runs, compared, Plan(), None if floor is None else floor.share)}
-    facts = _facts(runs, findings)
+    facts = _facts(runs)
     return [_step(name, runs, findings.get(name), facts) for name in wanted]
 
 
@@ -174,24 +174,18 @@ def _bounds(finding: Finding) -> tuple[float, float | None, float | None]:
     return finding.change.value, finding.change.low, finding.change.high
 
 
-def _facts(runs: tuple[Run, Run], findings: dict[str, Finding]) -> Facts:
+def _facts(runs: tuple[Run, Run]) -> Facts:
     dense, compressed = (one.record for one in runs)
 
     def share(name: str) -> float:
         first, second = _value(name, dense), _value(name, compressed)
         return second / first if first and second is not None else math.nan
 
-    def changed(name: str) -> float:
-        finding = findings.get(name)
-        return math.nan if finding is None or finding.change is None else 1 + finding.change.value
-
     return Facts(
         physical=share("size/parameters") < 1,
-        engine=compressed["config"]["engine"]["name"],
         parameters=share("size/parameters"),
         nonzero=share("size/nonzero"),
         operations=share("infer/flops_per_sample"),
-        latency=changed("infer/latency_ms"),
         flops=_value("infer/flops_per_sample", compressed),
         latency_s=_scaled(_value("infer/latency_ms", compressed), 1e-3),
         samples_per_s=_value("infer/samples_per_s", compressed),

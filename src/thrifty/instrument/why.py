@@ -18,12 +18,10 @@ class Facts:
 
     physical: bool
     """Whether its tensors are smaller, or have zeros in them."""
-    engine: str
     parameters: float
     """Ratio of the two, as all without a unit."""
     nonzero: float
     operations: float
-    latency: float
     flops: float | None
     """Of one prediction of the compressed model, FLOP."""
     latency_s: float | None
@@ -78,8 +76,6 @@ def _zstd(ratio: float, low: float | None, high: float | None, facts: Facts) -> 
 
 
 def _sparse(ratio: float, low: float | None, high: float | None, facts: Facts) -> str:
-    if facts.physical:
-        return "nothing is zero: as large as the dense file"
     return "one bit for each weight and the values that are left; it is unpacked to the whole when it is loaded"
 
 
