@@ -56,7 +56,7 @@ clean:
 
 # A stamp says that its extras are installed at these versions; it is written last, so a failed install leaves none.
 $(CORE): pyproject.toml constraints.txt
-	$(call install,parquet$(COMMA)hdf5)
+	$(call install,parquet$(COMMA)hdf5$(COMMA)onnx$(COMMA)openvino)
 	@touch $(CORE)
 
 $(DEV): pyproject.toml constraints.txt

@@ -70,7 +70,7 @@ class Cli:
 
     def runs(self) -> list[Path]:
         parents = [self.store / "runs", *(self.store / "sweeps").glob("*")]
-        return sorted(one for parent in parents if parent.is_dir() for one in parent.iterdir())
+        return sorted(one for parent in parents if parent.is_dir() for one in parent.iterdir() if one.is_dir())
 
     def record(self) -> dict[str, Any]:
         """The record of the only run."""

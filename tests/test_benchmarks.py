@@ -130,12 +130,67 @@ def test_a_whole_run_reads_its_row_from_the_record(whole_run: Any) -> None:
     assert row == ["`python run.py`", "20.0", "90", "12.3", "300", "accuracy 0.912", "few_samples"]
 
 
+def test_what_a_search_found_is_looked_up_among_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    row_of = import_module("optimize").row_of
+
+    def record(ratios: dict[str, float], winner: str, seconds: float) -> dict[str, Any]:
+        of_all = {"precision": "fp32", "engine": "openvino", "threads": 2, "batch_size": 1}
+        rows = [
+            {
+                **of_all,
+                "quantizer": name,
+                "ratio": ratio,
+                "low": ratio,
+                "high": ratio,
+                "status": "winner" if name == winner else "",
+            }
+            for name, ratio in ratios.items()
+        ]
+        waterfall = [
+            {"metric": "infer/latency_ms", "dense": 4.0, "compressed": 2.0},
+            {"metric": "quality/bits_per_byte", "dense": 2.0, "compressed": 2.01, "ratio": 0.01},
+        ]
+        return {"optimize": rows, "waterfall": waterfall, "metrics": {"compress/time_s": {"value": seconds}}}
+
+    found = record({"none": 1.0, "int8_static": 0.38}, "int8_static", 20)
+    everything = record({"none": 1.0, "int8_static": 0.42, "int8_dynamic": 0.4}, "int8_dynamic", 100)
+    cells, met = row_of("latency", found, everything)
+    assert met
+    assert cells[3:] == ["1.050", "2.63 (2.63 to 2.63)", "4, 2", "+0.50", "20", "100", "0.20", "met"]
+
+
 COMMANDS = {
     "startup": ("--repetitions=1", "--only=thrifty"),
     "training_step": ("--pairs=1", "--blocks=1", "--only=MLP nano, batch 32, one step"),
     "instrument": ("--repetitions=1", "--sizes=nano", "--pairs=2", "--blocks=2", "--arms=2"),
     "grid": ("--runs=2",),
+    "formats": (
+        "--rounds=1",
+        "--only=dense",
+        "--model=nano",
+        "--format",
+        "npz",
+        "--add",
+        "architecture.depth=1",
+        "budget.steps=2",
+    ),
     "structured_pruning": ("--only=ResNet", "--add", "budget.steps=2", "measure.seconds=0.05", "measure.processes=0"),
+    "optimize": (
+        "--only=latency",
+        "--add",
+        "architecture.width=64",
+        "architecture.depth=1",
+        "budget.steps=2",
+        "measure.seconds=0.05",
+        "measure.processes=0",
+        "measure.examples=16",
+        "threads=1",
+        "method.engines=[eager]",
+        "method.quantizers=[none,int8_weight]",
+        "method.precisions=[fp32]",
+    ),
+    "parallel_prediction": ("--rounds=2", "--seconds=0.05", "--only=mlp nano"),
     "whole_run": ("--only=task=tabular", "--add", "budget.steps=20", "measure=none", "logger=none"),
 }
 

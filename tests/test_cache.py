@@ -16,8 +16,8 @@ from thrifty import cache
 from thrifty.config.compose import compose, plain
 from thrifty.errors import BadConfiguration
 from thrifty.identity import data_stamp, manifest_digest, training_code
-from thrifty.record import new_record, to_json
-from thrifty.store import LOCK, RunDirectory
+from thrifty.record import config_hash, new_record, to_json, weights_hash
+from thrifty.store import LOCK, SAMPLES, RunDirectory
 
 OVERRIDES = ["task=tabular"]
 
@@ -29,6 +29,7 @@ def entry(store: Path, parent: str = "cache", size: int = 100, used: float | Non
     own = RunDirectory.claim(store / parent, record)
     weights = os.urandom(size)
     (own.path / "model.safetensors").write_bytes(weights)
+    (own.path / SAMPLES).write_text("{}")
     manifest = {"weights": {"file": "model.safetensors", "sha256": hashlib.sha256(weights).hexdigest()}}
     (own.path / "model.json").write_text(json.dumps({**manifest, "sha256": manifest_digest(manifest)}))
     own.finish("ok", None)
@@ -41,11 +42,12 @@ def entry(store: Path, parent: str = "cache", size: int = 100, used: float | Non
     return own.path
 
 
-def found(store: Path, stamp: str = "built in", code: str | None = None) -> tuple[Path | None, list[str]]:
-    from thrifty.record import config_hash
-
+def found(
+    store: Path, stamp: str = "built in", code: str | None = None, given: tuple[str, ...] = (), **wanted: Any
+) -> tuple[Path | None, list[str]]:
     told: list[str] = []
-    return cache.find(store, config_hash(plain(compose(OVERRIDES))), code or training_code(), stamp, told), told
+    weights = weights_hash(plain(compose([*OVERRIDES, *given])))
+    return cache.find(store, cache.Wanted("train", weights, code or training_code(), stamp, **wanted), told), told
 
 
 def test_the_newest_of_the_same_configuration_code_and_data_is_found(store: Path) -> None:
@@ -61,6 +63,30 @@ def test_a_run_of_the_user_s_own_is_found_as_well(store: Path) -> None:
     own = entry(store, parent="runs")
     assert found(store) == (own, [])
     assert cache.entries(store) == []
+
+
+def test_how_a_model_is_executed_and_measured_does_not_make_it_another(store: Path) -> None:
+    one = entry(store)
+    assert found(store, given=("engine=compile", "measure.seconds=0", "profile=true", "measure.batch_sizes=[3]"))[0] == one
+    for given in ("seed=1", "optimizer.lr=0.5", "threads=1", "measure.examples=7", "train.average=0.9"):
+        assert found(store, given=(given,))[0] is None, given
+
+
+def test_one_that_was_not_measured_will_not_do_where_that_is_wanted(store: Path) -> None:
+    own = entry(store)
+    assert found(store, measured=True)[0] == own
+    kept = json.loads((own / "result.json").read_text())
+    kept["config"]["measure"]["seconds"] = 0.0
+    (own / "result.json").write_text(to_json({**kept, "config_hash": config_hash(kept["config"])}))
+    assert found(store)[0] == own
+    assert found(store, measured=True)[0] is None
+
+
+def test_one_that_began_with_other_weights_is_not(store: Path) -> None:
+    own = entry(store, parents=["that"])
+    assert found(store, parents=("that",))[0] == own
+    assert found(store, parents=("another",))[0] is None
+    assert found(store, parents=())[0] is None
 
 
 def test_one_that_did_not_end_well_is_not(store: Path) -> None:
@@ -125,7 +151,7 @@ def test_the_stamp_of_data_changes_with_its_files(tmp_path: Path) -> None:
 
 
 def test_the_command_shows_and_clears(cli: Cli) -> None:
-    assert "holds no dense model" in cli("cache").stdout
+    assert "is empty" in cli("cache").stdout
     first, second = entry(cli.store), entry(cli.store)
     own = entry(cli.store, parent="runs")
     shown = cli("cache").stdout
@@ -134,7 +160,7 @@ def test_the_command_shows_and_clears(cli: Cli) -> None:
     assert own.name not in shown
     assert "of at most 10 GiB" in shown
     assert "no such entry" in cli.refused("cache", "--clear", "zzz", code=2)
-    assert "removed 1 dense model" in cli("cache", "--clear", first.name).stdout
+    assert "removed 1 of them" in cli("cache", "--clear", first.name).stdout
     assert not first.exists()
     assert second.exists()
     cli("cache", "--clear")

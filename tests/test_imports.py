@@ -18,7 +18,7 @@ GROUPS = ("tasks", "architectures", "optimizers", "schedules", "precisions", "pr
 LAYERS: list[tuple[str, ...]] = [
     ("errors", "atomic", "stop", "identity", "__init__"),
     ("config", "metrics", "record", "events", "store", "cache"),
-    ("measure",),
+    ("measure", "layers"),
     GROUPS,
     ("methods", "execution", "sinks"),
     ("instrument",),

@@ -40,6 +40,7 @@ def imported(*arguments: str) -> tuple[int, list[str]]:
         "keys",
         "list --help",
         "predict --help",
+        "export --help",
         "doctor --help",
         "run --cfg job",
     ],
@@ -62,6 +63,9 @@ def test_help_imports_nothing_heavy(command: str) -> None:
         "show no-such-run",
         "doctor --no-such-flag",
         "predict no-such-run input.csv",
+        "export no-such-run --format npz",
+        "export no-such-run --format hdf6",
+        "export no-such-file --to-run directory",
     ],
 )
 def test_a_wrong_command_is_refused_before_anything_heavy(command: str) -> None:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -11,19 +11,27 @@ from omegaconf import DictConfig
 ConfigStore.instance().store(
     group="hydra/sweeper",
     name="thrifty",
-    node={"_target_": "hydra_plugins.thrifty_sweeper.ThriftySweeper"},
+    node={"_target_": "hydra_plugins.thrifty_sweeper.ThriftySweeper", "max_batch_size": None, "params": None},
     provider="thrifty",
 )
 
 
-class ThriftySweeper(Sweeper):
-    """Expands a grid and runs it in isolated workers; one that fails does not end the others."""
+class ThriftySweeper(BasicSweeper):
+    """Expands a grid and runs it in isolated workers; one that fails does not end the others.
+
+    Of a program that is not ours it launches the jobs as Hydra's own sweeper does: an installed plugin must not be in anybody's way.
+    """
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's call before `sweep`; our workers compose for themselves and need none of it."""
+        self._ours = task_function.__module__ == "thrifty.config.hydra_main"
+        if not self._ours:
+            super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run every experiment of the grid; returns what became of it."""
+        if not self._ours:
+            return super().sweep(arguments)
         from rich.console import Console
 
         from thrifty.sweeps.grid import run_grid

@@ -1,6 +1,7 @@
-"""Dense models trained for the sake of compressing them: found again, counted, cleared. Imports no torch.
+"""Models that need not be made again: found among the runs, counted, cleared. Imports no torch.
 
-Every entry is a whole run, record and all. A run that a user made is found as well, and never removed.
+Every model is a whole run, record and all. The cache holds dense models trained for the sake of compressing them, and data that took long to
+read; a run that a user made is found as well, and never removed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from filelock import FileLock, Timeout
 
 from thrifty.errors import BadConfiguration, BadData, ThriftyError
 from thrifty.identity import manifest_digest
-from thrifty.store import CACHE, LOCK, read_json, read_record, run_directories
+from thrifty.record import weights_hash
+from thrifty.store import CACHE, LOCK, SAMPLES, read_json, read_record, run_directories
 
 BOUND = "THRIFTY_CACHE_GIB"
 _DEFAULT_GIB = 10.0
@@ -28,7 +30,7 @@ _USED = ".used"
 
 @dataclass(frozen=True)
 class Entry:
-    """A dense model that is kept."""
+    """A dense model or a set of data that is kept."""
 
     path: Path
     size: int
@@ -42,11 +44,22 @@ def cache_directory(store: Path) -> Path:
     return store / CACHE
 
 
+def data_directory(store: Path) -> Path:
+    """Where the data that was read lies; hidden from whoever looks for runs."""
+    return cache_directory(store) / ".data"
+
+
+def use(path: Path) -> None:
+    """Note that an entry was of use just now."""
+    with contextlib.suppress(OSError):
+        (path / _USED).touch()
+
+
 def entries(store: Path) -> list[Entry]:
     """Those of a store, the one longest unused first."""
     found = []
-    directory = cache_directory(store)
-    for path in directory.iterdir() if directory.is_dir() else ():
+    directories = [one for one in (cache_directory(store), data_directory(store)) if one.is_dir()]
+    for path in (entry for directory in directories for entry in directory.iterdir()):
         if path.is_dir() and not path.name.startswith("."):
             with contextlib.suppress(OSError):  # another command has just removed it
                 size = sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
@@ -71,18 +84,44 @@ def bound_bytes() -> float:
     return gib * 2**30
 
 
-def find(store: Path, config_hash: str, code: str, stamp: str, told: list[str]) -> Path | None:
-    """The newest finished run of a configuration, trained by the same code on the same files, whose weights are whole.
+@dataclass(frozen=True)
+class Wanted:
+    """Which model is looked for."""
+
+    method: str
+    weights: str
+    """Of `weights_hash`."""
+    code: str
+    """Of `training_code`."""
+    stamp: str
+    """Of `data_stamp`."""
+    measured: bool = False
+    """Whether its run must have measured it."""
+    parents: tuple[str, ...] | None = None
+    """Runs whose weights it must have begun with; None lets it begin with any."""
+
+    def is_made_by(self, record: dict[str, Any]) -> bool:
+        """Whether a run has made it."""
+        return (
+            record["status"] == "ok"
+            and record["environment"].get("training_code") == self.code
+            and record["data"].get("stamp") == self.stamp
+            and (self.parents is None or tuple(record["parents"]) == self.parents)
+            and (not self.measured or record["config"]["measure"]["seconds"] > 0)
+            and weights_hash(record["config"]) == self.weights
+        )
+
+
+def find(store: Path, wanted: Wanted, told: list[str]) -> Path | None:
+    """The newest finished run that has made a model, whose weights and samples are whole.
 
     Args:
-        code: of `training_code`.
-        stamp: of `data_stamp`.
         told: receives a sentence on each that would do but was altered.
     """
-    for path in reversed([one for one in run_directories(store) if one.name.endswith(f"-train-{config_hash[:12]}")]):
+    for path in reversed([one for one in run_directories(store) if f"-{wanted.method}-" in one.name]):
         try:
             record = read_record(path)
-            if not _same(record, config_hash, code, stamp):
+            if not wanted.is_made_by(record):
                 continue
             if (reason := _damage(path)) is not None:
                 raise BadData(reason)
@@ -90,23 +129,18 @@ def find(store: Path, config_hash: str, code: str, stamp: str, told: list[str]) 
             told.append(f"{path.name} was passed over: {error}")
             continue
         if path.parent == cache_directory(store):
-            with contextlib.suppress(OSError):
-                (path / _USED).touch()
+            use(path)
         return path
     return None
 
 
-def _same(record: dict[str, Any], config_hash: str, code: str, stamp: str) -> bool:
-    return (
-        record["status"] == "ok"
-        and record["config_hash"] == config_hash
-        and record["environment"].get("training_code") == code
-        and record["data"].get("stamp") == stamp
-    )
-
-
 def _damage(path: Path) -> str | None:
-    """Why the weights are not those that were written; None where they are."""
+    """Why the weights are not those that were written; None where they are.
+
+    Raises:
+        BadData: its files are not ours.
+    """
+    read_json(path / SAMPLES)
     manifest = read_json(path / "model.json")
     weights = manifest.get("weights")
     if not isinstance(weights, dict) or manifest.get("sha256") != manifest_digest(manifest):
@@ -120,12 +154,12 @@ def _damage(path: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def held(store: Path, config_hash: str, waiting: str, tell: Any) -> Iterator[None]:
-    """Within it no other process makes the entry of that configuration; tells `waiting` where one does."""
+def held(store: Path, weights: str, waiting: str, tell: Any) -> Iterator[None]:
+    """Within it no other process makes the entry of those weights; tells `waiting` where one does."""
     directory = cache_directory(store)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / f".{config_hash[:12]}.lock")
+        lock = FileLock(directory / f".{weights[:12]}.lock")
         try:
             lock.acquire(blocking=False)
         except Timeout:

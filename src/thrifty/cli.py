@@ -77,7 +77,9 @@ def run_command(arguments: Sequence[str]) -> int:
         return _one_experiment(overrides)
     if any(one.lstrip("+~").startswith("hydra") for one in overrides):
         return _sweep_by_hydra(overrides)
-    return _grid(overrides)
+    from thrifty.config.sweep_files import names_a_search
+
+    return _search(overrides) if names_a_search(overrides) else _grid(overrides)
 
 
 def _run_parser() -> _Parser:
@@ -107,13 +109,14 @@ def _one_experiment(overrides: list[str]) -> int:
 
     from thrifty.execution.experiment import run_experiment
     from thrifty.execution.resumption import resumed_run
+    from thrifty.instrument.optimize import search
     from thrifty.instrument.waterfall import fill
 
     resumed = None
     if config.resume is not None:
         resumed, config, overrides = resumed_run(config, overrides)
     outcome = run_experiment(
-        config, overrides, Path(config.store) / "runs", Console(stderr=True), resumed=resumed, complete=fill
+        config, overrides, Path(config.store) / "runs", Console(stderr=True), resumed=resumed, complete=fill, search=search
     )
     if outcome.message is not None:
         sys.stderr.write(f"error: {outcome.message}\n")
@@ -126,6 +129,20 @@ def _one_experiment(overrides: list[str]) -> int:
         console = output_console()
         show(summary(outcome.record, str(outcome.path), console.width), console)
     return outcome.exit_code
+
+
+def _search(overrides: list[str]) -> int:
+    from rich.console import Console
+
+    from thrifty.sweeps.search import run_search
+
+    result = run_search(overrides, Console(stderr=True))
+    from thrifty.report.search_trials import search_trials
+    from thrifty.report.terminal import output_console, show
+
+    console = output_console()
+    show(search_trials(result, console.width), console)
+    return result.exit_code
 
 
 def _grid(overrides: list[str]) -> int:
@@ -206,10 +223,21 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _batch_size(text: str) -> int | str:
+    """A number, or `auto`."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: is no number of rows; write a whole number, or auto") from None
+
+
 def _parser() -> argparse.ArgumentParser:
     from thrifty import __version__
     from thrifty.report import commands
     from thrifty.report.cache import cache_command
+    from thrifty.report.export import export_command
 
     parser = _Parser(prog="thrifty", description="Measure what makes a neural network cheaper.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -276,11 +304,42 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("run", metavar="RUN", help="a directory, an id, or a unique part of one")
     one.add_argument("input", metavar="INPUT", help="a CSV or Parquet file; for text a prompt, a file that holds one, or -")
     one.add_argument("-o", "--output", type=Path, metavar="OUT", help="where to write; otherwise printed")
-    one.add_argument("--batch-size", type=int, default=1024, metavar="N", help="rows at a time (1024)")
+    one.add_argument(
+        "--batch-size",
+        type=_batch_size,
+        default=1024,
+        metavar="N",
+        help="rows or images at a time (1024), or auto: the fastest",
+    )
+    one.add_argument("--processes", type=int, default=1, metavar="N", help="tables, images: so many share the batches (1)")
+    one.add_argument("--threads", type=int, metavar="M", help="of each process (the cores, shared out)")
+    one.add_argument(
+        "--engine", metavar="NAME", help="what executes the model (the run's own): eager, compile, aot, onnxruntime, openvino"
+    )
     one.add_argument("--length", type=int, default=200, metavar="N", help="text: bytes to add (200)")
     one.add_argument("--temperature", type=float, default=0.8, metavar="T", help="text: 0 takes the likeliest byte (0.8)")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="text: seed of the drawing (0)")
     one.set_defaults(command=commands.predict)
+
+    one = names.add_parser(
+        "export",
+        help="a run's weights to a file in another format, and back",
+        description="Write the weights of a run to a file of their own, or make a run's directory of such a file again, to the bit.",
+        epilog="torch, safetensors, hdf5 (pip install 'thrifty[hdf5]'), npz, and sparse, which leaves zeros out; each as it is, with "
+        "+zstd behind it (compressed), or +shuffle+zstd (bytes of equal place side by side, then compressed). "
+        "Examples: thrifty export RUN --format hdf5+zstd; thrifty export model.h5.zst --to-run DIR; thrifty export RUN --measure",
+    )
+    one.add_argument("run", metavar="RUN|FILE", help="a directory, an id, or a unique part of one; with --to-run a file")
+    one.add_argument(
+        "--format", action="append", default=[], metavar="F", help="such as npz or hdf5+shuffle+zstd; with --measure several"
+    )
+    one.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write (model with the format's ending, here)")
+    one.add_argument("--force", action="store_true", help="replace a file that is there")
+    one.add_argument("--to-run", type=Path, metavar="DIR", help="back: make DIR with model.safetensors and model.json of FILE")
+    one.add_argument("--measure", action="store_true", help="bytes, time and memory of every format, or of those given")
+    one.add_argument("--rounds", type=int, metavar="N", help="with --measure: fresh processes of each kind (3)")
+    one.add_argument("--json", action="store_true", help="with --measure: every sample")
+    one.set_defaults(command=export_command)
 
     one = names.add_parser("cache", help="the dense models kept for compressing: what there is, or --clear")
     one.add_argument(

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
+_READING = ("tasks",)
 _TRAINING = (
     "architectures",
+    "layers",
     "methods",
     "optimizers",
     "precisions",
+    "pruners",
+    "quantizers",
     "schedules",
     "tasks",
     "config/choices",
@@ -32,8 +36,18 @@ def manifest_digest(manifest: dict[str, Any]) -> str:
 @cache
 def training_code() -> str:
     """sha256, in hex, of the source that trains and of the version of torch."""
-    found = hashlib.sha256(importlib.metadata.version("torch").encode())
-    for place in _TRAINING:
+    return _source(_TRAINING, ("torch",))
+
+
+@cache
+def reading_code() -> str:
+    """sha256, in hex, of the source that reads data and of the versions of what it decodes with."""
+    return _source(_READING, ("numpy", "pillow"))
+
+
+def _source(places: tuple[str, ...], packages: tuple[str, ...]) -> str:
+    found = hashlib.sha256(" ".join(map(importlib.metadata.version, packages)).encode())
+    for place in places:
         path = _PACKAGE / place
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             found.update(f"{file.relative_to(_PACKAGE)}\0".encode())
@@ -48,7 +62,7 @@ def data_stamp(path: str | None) -> str:
     """
     if path is None:
         return "built in"
-    root, found = Path(path), hashlib.sha256()
+    root, found = Path(path).expanduser(), hashlib.sha256()
     files = sorted(one for one in root.rglob("*") if one.is_file()) if root.is_dir() else [root]
     for file in files:
         try:

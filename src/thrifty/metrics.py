@@ -29,7 +29,7 @@ _LOWER, _HIGHER = "lower", "higher"
 TARGET_UNIT = "target's unit"
 
 _QUALITIES = (
-    Metric("loss", "", _LOWER, "mean loss: cross-entropy in nats, or squared error in standardised units"),
+    Metric("loss", "", _LOWER, "mean loss: cross-entropy in nats, or half the squared standardised error"),
     Metric("accuracy", "", _HIGHER, "share of examples classified right", fraction=True),
     Metric("f1_macro", "", _HIGHER, "mean over classes of F1, which weighs precision and recall alike", fraction=True),
     Metric("worst_class_accuracy", "", _HIGHER, "share classified right of the class that fares worst", fraction=True),
@@ -67,7 +67,9 @@ _OTHERS = (
     Metric("infer/first_call_s", "s", _LOWER, "time of the first prediction of a fresh process after loading"),
     Metric("infer/compile_cold_s", "s", _LOWER, "of it, spent compiling where nothing was compiled before"),
     Metric("infer/compile_warm_s", "s", _LOWER, "the same where another process has compiled the model before"),
+    Metric("infer/prepare_s", "s", _LOWER, "time to export the model for the engine and open it, once a run"),
     Metric("infer/max_error", "", _LOWER, "largest difference of an output from engine=eager"),
+    Metric("infer/relative_error", "", _LOWER, "root mean square of the same, over that of the outputs"),
     Metric("infer/load_s", "s", _LOWER, "time to read, check and build the model from files, in a fresh process"),
     Metric("infer/peak_host_mib", "MiB", _LOWER, "peak resident memory of a fresh process that loads and predicts"),
     Metric("infer/anonymous_mib", "MiB", _LOWER, "of its memory after many predictions, what it wrote itself"),
@@ -78,9 +80,11 @@ _OTHERS = (
     Metric("infer/energy_j_per_sample", "J", _LOWER, "energy of a prediction at the run's batch size, likewise"),
     Metric("size/parameters", "", _LOWER, "parameters, shared ones counted once"),
     Metric("size/nonzero", "", _LOWER, "parameters that are not zero"),
+    Metric("size/converted_modules", "", _HIGHER, "layers that were quantised"),
     Metric("size/file_mib", "MiB", _LOWER, "bytes of the weights file"),
     Metric("size/file_zstd_mib", "MiB", _LOWER, "the same file, compressed by zstd"),
     Metric("size/file_sparse_mib", "MiB", _LOWER, "the weights as a bitmask and the values that are not zero"),
+    Metric("size/engine_file_mib", "MiB", _LOWER, "bytes of the file that an engine runs"),
     Metric("size/memory_mib", "MiB", _LOWER, "bytes of the weights in memory"),
     Metric("compress/sparsity", "", "", "share of the weights open to the pruner that are gone"),
     Metric("compress/time_s", "s", _LOWER, "time of compressing and of fine-tuning, the dense training not counted"),

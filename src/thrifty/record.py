@@ -30,6 +30,14 @@ def config_hash(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
+def weights_hash(config: dict[str, Any]) -> str:
+    """sha256, in hex, of what of a configuration decides the weights: not how they are executed and measured, but how many examples a
+    validation looks at, which may end a training.
+    """
+    kept = {key: value for key, value in config.items() if key not in ("engine", "measure", "profile")}
+    return config_hash({**kept, "examples": config["measure"].get("examples")})
+
+
 def reproducing_command(overrides: list[str]) -> str:
     """The line that runs the same experiment again."""
     return shlex.join(["python", "run.py", *overrides])

@@ -21,6 +21,8 @@ from thrifty.errors import BadConfiguration, BadData, nearest
 from thrifty.record import config_hash, now, to_json
 
 RESULT = "result.json"
+SAMPLES = "samples.json"
+"""Holds the raw numbers that the record's metrics come from."""
 CACHE = "cache"
 """Holds the dense models that were trained for the sake of compressing them."""
 SHARED = ".shared"

@@ -37,7 +37,7 @@ STEPS = {
 """Optimiser steps, where `budget=quick` would take too many for fifteen trainings and more."""
 
 SEEDS = {
-    "mlp": {"nano": 3, "tiny": 3, "small": 3},
+    "mlp": {"nano": 8, "tiny": 8, "small": 8},
     "vit": {"nano": 2, "tiny": 1, "small": 1},
     "resnet": {"nano": 3, "tiny": 2, "small": 1},
     "gpt": {"nano": 1, "tiny": 1, "small": 1},

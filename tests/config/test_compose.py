@@ -18,6 +18,7 @@ from thrifty.errors import BadConfiguration
 FILES = sorted(conf_directory().glob("*/*.yaml"))
 NEEDS = {"tabular": ["task=tabular"], "mlp": ["task=tabular"], "vit": ["task=image"], "resnet": ["task=image"]}
 NEEDS |= {name: ["method=prune"] for name in CHOICES["pruner"]} | {"movement": ["method=prune", "method.pace=gradual"]}
+NEEDS |= {name: ["method=quantize"] for name in CHOICES["quantizer"]}
 """Overrides without which a choice makes an illegal pair."""
 
 
@@ -212,6 +213,16 @@ BAD = [
     ("method=prune method.rewind=true train.average=0.9", "train.average=0.9", "take train.average=0"),
     ("method=prune method.calibration=7", "method.calibration=7", "at least 8"),
     ("method=prune max_quality_loss=1", "max_quality_loss=1", "add sparsity=auto"),
+    ("quantizer=int8_static", "quantizer=int8_static", "add method=quantize"),
+    ("method=prune quantizer=int8_static", "quantizer=int8_static", "add method=quantize"),
+    ("method=quantize quantizer=int8", "no such quantizer", "int8_dynamic"),
+    ("method=quantize quantizer=int4_weight quantizer.group=48", "quantizer.group=48", "32, 64, 128"),
+    ("method=quantize quantizer.group=64", "quantizer=int8_dynamic has no such key", "add quantizer=int4_weight"),
+    ("method=quantize sparsity=0.5", "sparsity=0.5", "add method=prune"),
+    ("method=quantize precision=fp8", "precision=fp8", "take precision=bf16"),
+    ("method=quantize devices=2", "devices=2", "take devices=1"),
+    ("method=quantize train.shard=true", "train.shard=true", "leave train.shard out"),
+    ("max_quality_loss=1", "max_quality_loss=1", "add method=prune or method=quantize"),
     ("method=prune sparsity=auto max_quality_loss=-1", "max_quality_loss=-1", "at least 0"),
     # the grammar
     ("optimizer=sgd,adam", "gives several values", "add -m"),
@@ -273,3 +284,8 @@ def test_what_only_pruning_has_is_empty_without_it() -> None:
     assert pruned.pruner is not None
     assert (pruned.pruner.name, pruned.sparsity, pruned.max_quality_loss) == ("magnitude", 0.5, None)
     assert compose(["method=prune", "sparsity=auto"]).max_quality_loss == 0.5
+
+
+def test_a_wrong_choice_is_told_before_a_key_that_it_would_have() -> None:
+    with pytest.raises(BadConfiguration, match=r"^optimizer=adm: there is no such optimizer; .* did you mean 'adam'"):
+        compose(["optimizer.lr=0.1", "optimizer=adm"])

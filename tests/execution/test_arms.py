@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import LINUX, alive, gone
 
 from thrifty.execution import fork_server
 from thrifty.execution.arm_worker import ArmSpec, Turns
@@ -18,29 +19,11 @@ from thrifty.execution.arms import Arm, ArmFailed, link
 from thrifty.execution.cores import freest_cores
 from thrifty.instrument.pairs import PairFailed, Plan, measure
 
-LINUX = pytest.mark.skipif(
-    sys.platform != "linux", reason="only Linux tells of processes through /proc and ends them with their parent"
-)
 QUICK = Plan(most_pairs=2, blocks=3, pair_s=0.0)
 
 
 def spec(name: str, **options: Any) -> ArmSpec:
     return ArmSpec(f"faulty_workloads:{name}", options)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that is gone and not yet waited for by its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def gone(pid: int, limit: float = 10) -> bool:
-    end = time.monotonic() + limit
-    while alive(pid) and time.monotonic() < end:
-        time.sleep(0.02)
-    return not alive(pid)
 
 
 def test_an_arm_works_at_our_word_and_tells_how_long() -> None:

@@ -77,6 +77,49 @@ def test_a_dense_model_that_diverges_ends_the_command_as_it_ends_a_training(cli:
     assert not (cli.store / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("pruner=magnitude", "sparsity=0.8", "method.pace=gradual", "method.sensitivity=[0.5]"),
+        ("pruner=structured_l1", "sparsity=auto", "max_quality_loss=5"),
+    ],
+)
+def test_an_equal_compression_is_made_once(cli: Cli, how: tuple[str, ...]) -> None:
+    typed = ("run", *SMALL, "logger=none", "measure.examples=100", "method=prune", *how)
+    cli(*typed, "measure.seconds=0.05")
+    done = cli(*typed, "measure.seconds=0.1", "profile=true")
+    first, second = sorted((cli.store / "runs").glob("2*"))
+    made, taken = records(cli.store / "runs")
+    assert f"the compression is that of {made['id']}, made before" in done.stderr
+    assert (second / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
+    assert (second / "history.csv").read_text() == (first / "history.csv").read_text()
+    assert made["compression"]["run"] == taken["compression"]["run"] == made["id"]
+    assert taken["parents"] == made["parents"]
+    for name in ("sensitivity", "search"):
+        assert made.get(name) == taken.get(name)
+    of_both = [one for one in made["metrics"] if one.startswith(("train/", "validation/", "compress/", "quality/"))]
+    measured_anew = ("train/written_mib", "train/checkpoints_mib", "compress/break_even")
+    assert {"train/time_s", "compress/time_s", "validation/loss", "quality/accuracy"} <= set(of_both)
+    for name in of_both:
+        assert name in measured_anew or made["metrics"][name] == taken["metrics"][name], name
+    assert "infer/latency_ms" in taken["metrics"]
+    assert any(f"compressed as in {made['id']}" in one for one in taken["data"]["about"])
+
+
+def test_a_compression_of_another_share_seed_or_model_is_made_anew(cli: Cli) -> None:
+    typed = ("run", *SMALL, *QUIET, "method=prune", "pruner=magnitude")
+    cli(*typed, "sparsity=0.5")
+    (dense,) = records(cli.store / "cache")
+    for given in ("sparsity=0.6", "method.finetune=0.25", f"checkpoint={dense['id']}"):
+        done = cli(*typed, *(["sparsity=0.5"] if "sparsity" not in given else []), given)
+        assert "made before" not in done.stderr, given
+    (first,) = [one for one in (cli.store / "runs").glob("2*") if records(cli.store / "runs")[0]["id"] == one.name]
+    (first / "model.safetensors").write_bytes(b"nothing")
+    done = cli(*typed, "sparsity=0.5")
+    assert "altered" in done.stderr
+    assert "made before" not in done.stderr
+
+
 def test_what_a_model_has_not_is_an_unsupported_record(cli: Cli) -> None:
     typed = ("task=image", "architecture=vit", "architecture.width=64", "architecture.depth=1", "budget.steps=2", "threads=1")
     message = cli.refused("run", *typed, *QUIET, "method=prune", "pruner=layer_drop", "sparsity=0.5", code=3)
@@ -98,12 +141,10 @@ def test_a_pruning_that_was_killed_goes_on_as_if_nothing_had_happened(cli: Cli, 
              "method=prune", "pruner=movement" if pace == "gradual" else "pruner=magnitude", f"method.pace={pace}", "sparsity=0.8",
              "method.finetune=1")  # fmt: skip
     cli("run", *typed)
-    (whole,) = (cli.store / "runs").glob("2*")
+    (there,) = (cli.store / "runs").glob("2*")
+    whole = there.rename(cli.store.parent / there.name)  # else the second would find it
     process, limit = cli.popen("run", *typed), time.monotonic() + 60
-    while (
-        not (cut := [one for one in (cli.store / "runs").glob("2*") if one != whole])
-        or len(list(cut[0].glob("checkpoints/step-*.json"))) < 2
-    ):
+    while not (cut := list((cli.store / "runs").glob("2*"))) or len(list(cut[0].glob("checkpoints/step-*.json"))) < 2:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < limit, "waited in vain"
         time.sleep(0.005)

@@ -64,7 +64,7 @@ def test_a_launcher_that_started_another_number_is_refused(devices: int, environ
 
 def test_a_grid_is_not_for_a_launcher(cli: Cli) -> None:
     told = cli.refused("run", "-m", "task=tabular", "seed=1,2", *QUIET, code=2, **TORCHRUN)
-    assert told.startswith("-m: torchrun has started this command several times; start a grid once")
+    assert told.startswith("-m: torchrun has started this command several times; start a sweep once")
 
 
 def history(run: Path) -> list[dict[str, str]]:

@@ -18,6 +18,7 @@ import pytest
 from conftest import QUIET, Cli, FinishedRun
 from thrifty.config.compose import compose
 from thrifty.errors import BadConfiguration, BadData
+from thrifty.execution.beginning import Beginning
 from thrifty.execution.resumption import resumed_run
 from thrifty.formats.tensor_tree import load_tree, save_tree
 from thrifty.methods.checkpoints import Checkpoints
@@ -140,7 +141,7 @@ def test_a_worker_that_dies_before_it_goes_on_leaves_its_word_where_the_run_is(t
     from thrifty.execution.launch import _bury
 
     run = tabular_run.copied_to(store)
-    job = replace(job_of(["task=tabular", f"store={store}"], str(store / "runs")), resumed=str(run))
+    job = replace(job_of(["task=tabular", f"store={store}"], str(store / "runs")), beginning=Beginning(resumed=run))
     finished = _bury("oom", "too little memory", 5, None, job)
     assert finished.path == str(run)
     assert list((store / "runs").iterdir()) == [run], "no second directory for the same run"

@@ -6,10 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
-
 from conftest import Cli, FinishedRun
-from thrifty.errors import BadConfiguration
 from thrifty.instrument.arms import Run, specs_of
 
 
@@ -65,13 +62,12 @@ def test_what_cannot_be_compared_is_refused_in_a_line(cli: Cli, tabular_run: Fin
     assert "no such file" in cli.refused("compare", name, "--against", "no.json", code=2)
 
 
-def test_tokens_of_an_engine_that_does_not_run_them_are_not_compared() -> None:
+def test_prompts_and_tokens_are_run_by_the_run_s_engine() -> None:
     record = {"environment": {}, "config_hash": "", "config": {"engine": {"name": "compile", "mode": "default"}}}
     compiled, early = Run(Path("compiled"), record), Run(Path("early"), {**record, "config": {"engine": "eager"}})
     assert early.engine == {"name": "eager"}
-    assert specs_of("infer/latency_ms", (compiled, early))[0].options["engine"] == compiled.engine
-    with pytest.raises(BadConfiguration, match="engine=compile does not run prompts and tokens yet"):
-        specs_of("infer/decode_ms", (early, compiled))
+    for metric in ("infer/latency_ms", "infer/prefill_ms", "infer/decode_ms"):
+        assert [one.options["engine"] for one in specs_of(metric, (compiled, early))] == [compiled.engine, early.engine]
 
 
 def test_a_model_whose_file_was_altered_is_not_compared_and_the_rest_is(cli: Cli, tabular_run: FinishedRun) -> None:

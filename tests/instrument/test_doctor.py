@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from conftest import Cli
+from thrifty.config.registry import CHOICES
 from thrifty.engines.compiler import why_no_compiler
 from thrifty.instrument import doctor
 from thrifty.instrument.doctor import TOO_LATE, array_mib, attempt, examine, first_line, note_of_dtype
@@ -38,7 +39,9 @@ def test_the_command_tells_all_of_it_as_json(cli: Cli) -> None:
     assert found["machine"]["cores_usable"] == found["threads"] >= 1
     assert found["quick"] is True
     assert found["noise_floor"] is None
-    assert found["engines"] == {"eager": None, "compile": why_no_compiler()}
+    assert set(found["engines"]) == set(CHOICES["engine"])
+    assert (found["engines"]["eager"], found["engines"]["compile"]) == (None, why_no_compiler())
+    assert "sparse tensor cores" in found["engines"]["semi_structured"]
     cpu = next(one for one in found["devices"] if one["name"] == "cpu")
     assert cpu["reason"] is None
     assert cpu["precisions"]["fp32"] is None
@@ -97,7 +100,7 @@ def test_without_torch_the_rest_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(doctor, "_devices", lambda: ([], "torch cannot be imported: libgomp.so.1: not found"))
     found = examine(tmp_path, quick=True)
     assert found.ceilings == []
-    assert found.engines == dict.fromkeys(("eager", "compile"), "torch cannot be imported: libgomp.so.1: not found")
+    assert found.engines == dict.fromkeys(CHOICES["engine"], "torch cannot be imported: libgomp.so.1: not found")
     assert found.machine.cores_usable >= 1
 
 

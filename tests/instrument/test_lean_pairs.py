@@ -32,6 +32,9 @@ def made_up(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> list[st
     asked: list[str] = []
 
     class Process:
+        def __init__(self, engine: str | None = None) -> None:
+            assert engine is None
+
         def __enter__(self) -> Self:
             return self
 

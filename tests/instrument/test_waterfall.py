@@ -15,7 +15,7 @@ from thrifty.instrument.why import Facts, why
 from thrifty.report.waterfall import waterfall_table
 
 MASKED = Facts(
-    physical=False, parameters=1.0, nonzero=0.1, operations=1.0, flops=1e9, latency_s=0.01,
+    physical=False, scheme=None, engine="eager", parameters=1.0, nonzero=0.1, operations=1.0, flops=1e9, latency_s=0.01,
     samples_per_s=200.0, weights_mib=4.0, peak_mib=300.0, ceiling=1e12, fraction=True,
 )  # fmt: skip
 CUT = replace(MASKED, physical=True, parameters=0.5, nonzero=0.5, operations=0.5)
@@ -56,6 +56,14 @@ def test_nothing_is_paid_back_where_no_time_is_saved(steps: list[Step]) -> None:
 )
 def test_each_step_says_what_became_of_the_saving(name: str, ratio: float, facts: Facts, says: str) -> None:
     assert says in why(name, ratio, 0.99 * ratio, 1.01 * ratio, facts)
+
+
+def test_the_same_weights_executed_otherwise_are_told_as_that() -> None:
+    facts = replace(MASKED, otherwise="engine=openvino precision=bf16")
+    assert (
+        why("infer/latency_ms", 0.5, 0.4, 0.6, facts) == "the same weights, executed otherwise: engine=openvino precision=bf16"
+    )
+    assert why("size/file_mib", 1.0, None, None, facts) == "the same weights"
 
 
 def test_a_difference_of_a_mask_is_the_machine_s() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from chosen import chosen
 from thrifty.architectures.cache import Cache, Decoder
 from thrifty.config.registry import load
+from thrifty.methods.decoder import decoder
 from thrifty.methods.decoding import decoding_metrics, speed_metrics
 from thrifty.methods.sequence import evenly_chosen
 from thrifty.precisions.base import Precision
@@ -62,7 +63,7 @@ class Noted(Precision):
 def test_the_first_half_is_the_prompt_and_each_token_of_the_second_comes_at_its_place(context: int, half: int) -> None:
     model = Noting(context, Noted())
     sequence = list(range(100, 100 + context))
-    _, samples = decoding_metrics(model, model.precision, torch.tensor([sequence]), CPU, 0.5)
+    _, samples = decoding_metrics(decoder(model, model.precision, CPU), torch.tensor([sequence]), CPU, 0.5)
     prefills = samples["infer/prefill_s"]
     assert prefills["tokens"] == half
     assert model.prompts.count(sequence[:half]) >= len(prefills["seconds"]) >= 3
@@ -74,7 +75,7 @@ def test_the_first_half_is_the_prompt_and_each_token_of_the_second_comes_at_its_
 
 def test_a_model_too_slow_for_the_time_decodes_one_token_in_the_middle() -> None:
     model = Noting(16, Noted())
-    _, samples = decoding_metrics(model, model.precision, torch.zeros(1, 16, dtype=torch.int64), CPU, 0.0)
+    _, samples = decoding_metrics(decoder(model, model.precision, CPU), torch.zeros(1, 16, dtype=torch.int64), CPU, 0.0)
     assert samples["infer/decode_s"]["positions"] == [12]
     assert {place for place, _ in model.decoded} == {12}
     assert len(samples["infer/decode_s"]["seconds"]) == len(samples["infer/prefill_s"]["seconds"]) == 3

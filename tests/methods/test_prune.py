@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_runs import Made, make
 from small_training import undisturbed
 from torch import Tensor, nn
 
 from conftest import QUIET
-from thrifty.config.compose import compose, plain
+from thrifty.config.compose import compose
 from thrifty.config.registry import CHOICES
 from thrifty.config.schema import Config
 from thrifty.errors import BadConfiguration, BadData, ThriftyError, Unsupported
@@ -28,9 +28,7 @@ from thrifty.methods.train import TrainMethod
 from thrifty.pruners.base import Masks
 from thrifty.pruners.masking import Masking
 from thrifty.pruners.targets import find_targets
-from thrifty.record import new_record
 from thrifty.stop import StopRequest
-from thrifty.store import RunDirectory
 
 CPU = torch.device("cpu")
 LENET = ("task=image", "architecture=mlp", "architecture.widths=[300,100]", "optimizer=adam", "optimizer.lr=3e-3")
@@ -42,43 +40,6 @@ SHORT = ("budget.steps=40",)
 @cache
 def composed(*overrides: str) -> Config:
     return compose([*QUIET, *overrides])
-
-
-@dataclass(frozen=True)
-class Made:
-    """A finished run."""
-
-    path: Path
-    record: dict[str, Any]
-
-    @property
-    def model(self) -> nn.Module:
-        return load_trained(self.path, CPU, self.record["config_hash"]).module.eval()
-
-    @property
-    def correct(self) -> np.ndarray:
-        return np.asarray(json.loads((self.path / "samples.json").read_text())["quality/test"]["correct"])
-
-    def metric(self, name: str) -> float:
-        return self.record["metrics"][name]["value"]
-
-
-def make(store: Path, *overrides: str, origin: Path | None = None, kind: type[TrainMethod] | None = None) -> Made:
-    """A run as a worker makes it, but in this process."""
-    typed = [*overrides, f"store={store}"]
-    config = compose([*QUIET, *typed])
-    method = (kind or (TrainMethod if origin is None else PruneMethod))(config, CPU, lambda event: None, StopRequest())
-    record = new_record(plain(config), typed, "token")
-    with undisturbed():
-        record["data"] = method.prepare({one.split("=")[0] for one in typed}, origin=origin)
-        record["parents"] = method.parents
-        directory = RunDirectory.claim(store / "runs", record)
-        try:
-            directory.finish(*method.run(directory))
-        except ThriftyError:
-            directory.lock.release()
-            raise
-    return Made(directory.path, directory.record)
 
 
 @pytest.fixture(scope="module")

@@ -49,9 +49,14 @@ TEXT = (
     "budget.steps=3",
     "batch_size=4",
 )
-OF_OTHER_ENGINES = {"compile_cold_s", "compile_warm_s", "max_error"}
-OF_COMPRESSING = {"size/file_sparse_mib", "infer/nonzero_flops_per_sample"}
-"""Of a compressed model only, with all that is under compress/."""
+OF_OTHER_ENGINES = {"compile_cold_s", "compile_warm_s", "prepare_s", "max_error", "relative_error"}
+OF_COMPRESSING = {
+    "size/file_sparse_mib",
+    "size/converted_modules",
+    "size/engine_file_mib",
+    "infer/nonzero_flops_per_sample",
+}
+"""Of a compressed model, or one that an engine has exported, with all that is under compress/."""
 OF_TEXT = {"bits_per_byte", "prefill_ms", "decode_ms", "tokens_per_s"}
 OF_CLASSES = {"accuracy", "f1_macro", "worst_class_accuracy", "auroc", "calibration_error"}
 OF_AMOUNTS = {"r2", "rmse", "mae"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 import torch
 from torch import nn
@@ -11,8 +9,6 @@ from torch import nn
 from chosen import chosen
 from thrifty.config.registry import load
 from thrifty.precisions.fp8 import Fp8, converted_layers
-
-TORCHAO = pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="needs torchao: pip install 'thrifty[fp8]'")
 
 
 def gpt() -> nn.Module:
@@ -43,7 +39,6 @@ def test_a_model_without_such_layers_is_unsuited_and_says_what_to_do() -> None:
     assert Fp8().about(gpt()) == "precision=fp8: 8 of 8 layers compute in 8 bits, the others in bfloat16"
 
 
-@TORCHAO
 def test_outputs_and_gradients_are_those_of_fp32_within_its_rounding() -> None:
     tokens = torch.randint(0, 50, (3, 16), generator=torch.Generator().manual_seed(0))
     exact, rounded = gpt(), Fp8(emulate=True).prepared(gpt(), "cpu")
@@ -58,7 +53,6 @@ def test_outputs_and_gradients_are_those_of_fp32_within_its_rounding() -> None:
         assert off < 2**-2, f"{name}: gradients have 2 bits of mantissa"
 
 
-@TORCHAO
 def test_weights_keep_their_names_and_their_32_bits() -> None:
     before = {name: one.clone() for name, one in gpt().state_dict().items()}
     after = Fp8(emulate=True).prepared(gpt(), "cpu").state_dict()
@@ -66,7 +60,6 @@ def test_weights_keep_their_names_and_their_32_bits() -> None:
     assert all(torch.equal(one, after[name]) for name, one in before.items())
 
 
-@TORCHAO
 def test_any_number_of_examples_will_do() -> None:
     model = Fp8(emulate=True).prepared(mlp([32], 16, 3), "cpu")
     for examples in (1, 7, 33):
@@ -79,21 +72,11 @@ def test_where_the_device_cannot_nothing_is_exchanged() -> None:
     assert [type(one) for one in Fp8().prepared(model, "cpu").modules()] == layers
 
 
-@pytest.mark.parametrize(
-    ("capability", "installed", "says"),
-    [
-        ((8, 0), True, "NVIDIA A100 is older than 8-bit floating point"),
-        ((9, 0), False, "pip install 'thrifty[fp8]'"),
-        ((8, 9), True, None),
-    ],
-)
-def test_which_gpus_are_refused(
-    capability: tuple[int, int], installed: bool, says: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("capability", "says"), [((8, 0), "NVIDIA A100 is older than 8-bit floating point"), ((8, 9), None)])
+def test_which_gpus_are_refused(capability: tuple[int, int], says: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA A100")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
     reason = Fp8().unsupported("cuda")
     assert (reason is None) == (says is None)
     assert says is None or says in str(reason)

@@ -16,7 +16,8 @@ from thrifty.config import registry
 from thrifty.config.choices.methods import Pace
 from thrifty.config.choices.pruners import Movement, Pruner, Scope, Scoped
 from thrifty.errors import BadData, Unsupported
-from thrifty.pruners.base import Calibration, MaskPruner
+from thrifty.layers.calibration import Calibration
+from thrifty.pruners.base import MaskPruner
 from thrifty.pruners.callback import PruningCallback
 from thrifty.pruners.pace import due_steps
 

@@ -13,7 +13,7 @@ from thrifty.architectures import gpt, mlp, resnet
 from thrifty.architectures.cache import Decoder
 from thrifty.config.registry import load
 from thrifty.errors import BadConfiguration, Unsupported
-from thrifty.pruners.base import Calibration
+from thrifty.layers.calibration import Calibration
 from thrifty.pruners.form import form_of
 from thrifty.pruners.layer_drop import evenly_spaced, similarities
 

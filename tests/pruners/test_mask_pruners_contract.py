@@ -16,7 +16,8 @@ from thrifty.architectures.vit import VitModel
 from thrifty.config import registry
 from thrifty.config.choices.pruners import NM, Movement, Pruner, Scope, Scoped
 from thrifty.errors import BadConfiguration, Unsupported
-from thrifty.pruners.base import Calibration, MaskPruner, Masks
+from thrifty.layers.calibration import Calibration
+from thrifty.pruners.base import MaskPruner, Masks
 from thrifty.pruners.masking import Masking
 from thrifty.pruners.targets import find_targets
 

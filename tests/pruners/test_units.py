@@ -14,7 +14,7 @@ from thrifty.architectures import mlp, resnet
 from thrifty.config.choices.pruners import Counted
 from thrifty.config.registry import load
 from thrifty.errors import BadConfiguration, Diverged, Unsupported
-from thrifty.pruners.base import Calibration
+from thrifty.layers.calibration import Calibration
 from thrifty.pruners.units import shrink_units
 
 

@@ -17,8 +17,9 @@ from chosen import chosen
 from thrifty.architectures.resnet import PLANS
 from thrifty.architectures.shapes_only import shapes_only
 from thrifty.config.registry import load
+from thrifty.layers.calibration import Calibration
 from thrifty.measure.flops import forward_flops
-from thrifty.pruners.base import Calibration, UnitPruner
+from thrifty.pruners.base import UnitPruner
 from thrifty.pruners.form import form_of, given_form
 
 IMAGES = {"channels": 2, "height": 8, "width": 8, "outputs": 3}

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from thrifty.config.choices.pruners import Pruner
 from thrifty.errors import BadConfiguration, BadData, Unsupported
+from thrifty.layers.calibration import Calibration
 from thrifty.pruners.activations import input_norms
-from thrifty.pruners.base import Calibration
 from thrifty.pruners.wanda import build
 
 PROTECT = ["embeddings", "norms", "biases", "head"]

@@ -10,7 +10,7 @@ from example_record import make_record
 from rich.console import Console
 
 from thrifty.errors import BadConfiguration
-from thrifty.report.listing import chosen, comparison_table, matches, value_at
+from thrifty.report.listing import chosen, comparison_table, differing, matches, value_at
 from thrifty.report.terminal import show
 
 
@@ -145,3 +145,21 @@ def test_runs_of_different_tasks_share_no_name_for_quality() -> None:
     lines = table([make_record(), other, make_record(status="killed", data={}, metrics={}, seed=3)], 160)
     assert "quality" in lines[0]
     assert ("92.11 %" in lines[1], "3.5 bits" in lines[2]) == (True, True)
+
+
+def test_what_a_time_cap_has_cut_short_is_marked_and_told() -> None:
+    whole, cut = make_record(seed=1), make_record("seed=2", seed=2)
+    assert "*" not in "".join(table([whole], 160))
+    cut["flags"] = ["budget_reached"]
+    page = table([whole, cut], 160)
+    assert [line.count("*") for line in page if "%" in line] == [0, 1]
+    assert "model cut short" in page[-1]
+
+
+def test_what_follows_from_another_key_is_shown_where_it_does_not() -> None:
+    text, mlp, vit = (
+        make_record(*typed)
+        for typed in (("task=text",), ("task=image", "architecture=mlp"), ("task=image", "architecture=vit"))
+    )
+    assert "architecture" not in differing([text, mlp])
+    assert {"task", "architecture"} <= set(differing([text, mlp, vit]))

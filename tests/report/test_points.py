@@ -50,8 +50,8 @@ def test_what_is_lost_is_positive_whichever_way_is_better() -> None:
 
 def test_the_meaning_says_which_way_is_worse() -> None:
     assert points_meaning("quality/accuracy") == (
-        "points: 100 x the difference of accuracy, pruned minus dense; below 0 is worse."
+        "points: 100 x the difference of accuracy, compressed minus dense; below 0 is worse."
     )
     assert points_meaning("quality/rmse") == (
-        "points: the difference in percent of the dense rmse, pruned minus dense; above 0 is worse."
+        "points: the difference in percent of the dense rmse, compressed minus dense; above 0 is worse."
     )

@@ -93,8 +93,25 @@ def test_show_gives_the_reason_of_what_was_not_measured(width: int) -> None:
 def test_a_reason_may_hold_anything_and_may_be_absent() -> None:
     record = make_record(metrics={"train/mfu_pct": missing("[bold]a[/] [0]"), "quality/loss": {"value": None, "n": 1}})
     shown = text(record, everything=True)
-    assert "not measured: [bold]a[/] [0]" in shown
-    assert "not measured: no reason was recorded" in shown
+    assert "- train/mfu_pct: [bold]a[/] [0]\n" in shown
+    assert "- quality/loss: no reason was recorded\n" in shown
+
+
+def test_what_shares_a_reason_shares_a_line() -> None:
+    why = missing("the run made no step")
+    metrics = {
+        "train/steps": measured(0),
+        "train/time_s": measured(0.0),
+        "train/written_mib": measured(2.0),
+        "train/step_ms": why,
+    }
+    record = make_record(metrics=metrics | {"train/mfu_pct": why})
+    record["metrics"] = metrics | {"train/mfu_pct": why}
+    shown = text(record, everything=True)
+    assert "- train/step_ms, train/mfu_pct: the run made no step\n" in shown
+    assert "train/written_mib" in shown
+    assert "train/time_s" not in shown, "zeros of a training that was not are no news"
+    assert "Not measured" not in text(record)
 
 
 def test_a_metric_we_do_not_know_is_shown_all_the_same() -> None:

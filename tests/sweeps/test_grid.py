@@ -10,8 +10,13 @@ import pytest
 
 from conftest import QUIET, Cli
 from thrifty.config.compose import compose
+from thrifty.config.space import space_of
 from thrifty.errors import BadConfiguration
-from thrifty.sweeps.grid import expand, shared_modules
+from thrifty.sweeps.experiments import held, shared_modules
+
+
+def expand(arguments: list[str]) -> list[list[str]]:
+    return space_of(arguments).grid()
 
 
 def test_the_last_key_changes_fastest() -> None:
@@ -112,3 +117,49 @@ def test_a_wrong_value_costs_no_run(cli: Cli) -> None:
     message = cli.refused("run", "-m", "task=tabular", "optimizer=adam,adm", code=2)
     assert "optimizer=adm: there is no such optimizer" in message
     assert list(Path(cli.cwd).iterdir()) == []
+
+
+def test_what_is_of_a_sweep_needs_many_experiments(cli: Cli) -> None:
+    for given in ("sweep.resume=there", "sweeps=learning_rate"):
+        message = cli.refused("run", given, code=2)
+        assert f"{given}: is of many experiments, not of one; add -m" in message
+
+
+def test_what_is_of_a_search_does_not_go_with_a_grid(cli: Cli) -> None:
+    message = cli.refused("run", "-m", "task=tabular", "seed=1,2", "sweep.n_trials=5", code=2)
+    assert "sweep.n_trials: goes with a search, sweeps=NAME" in message
+    assert "no such setting of a sweep; did you mean 'n_trials'" in cli.refused("run", "-m", "sweep.n_trails=5", code=2)
+    assert "no such sweep in" in cli.refused("run", "-m", "task=tabular", "seed=1,2", "sweep.resume=gone", code=2)
+
+
+def test_a_grid_goes_on_where_it_ended_and_runs_nothing_twice(cli: Cli) -> None:
+    typed = ("task=tabular", "optimizer=sgd,adam", "budget.steps=3", *QUIET)
+    cli("run", "-m", *typed, "seed=1")
+    (sweep,) = (cli.store / "sweeps").iterdir()
+    before = {run.name: (run / "result.json").read_bytes() for run in cli.runs()}
+    cut_off = cli.runs()[1]
+    record = json.loads((cut_off / "result.json").read_text())
+    record |= {"status": "killed", "reason": "the process is gone and left no record"}
+    (cut_off / "result.json").write_text(json.dumps(record))
+    done = cli("run", "-m", *typed, "seed=1,2", f"sweep.resume={sweep.name[:18]}")
+    assert arms(cli) == [("sgd", 1, "ok"), ("adam", 1, "ok"), ("sgd", 2, "ok"), ("adam", 2, "ok")]
+    assert [run.parent for run in cli.runs()] == [sweep] * 4
+    finished = cli.runs()[0]
+    assert (finished / "result.json").read_bytes() == before[finished.name], "what was finished is as it was"
+    assert done.stderr.count("finished before: ") == 1
+    again = json.loads((cut_off / "result.json").read_text())
+    assert again["attempt"]["token"] != record["attempt"]["token"]
+    lines = done.stdout.splitlines()
+    assert [tuple(line.split()[1:3]) for line in lines[1:5]] == [("sgd", "1"), ("sgd", "2"), ("adam", "1"), ("adam", "2")]
+
+
+def test_two_processes_do_not_run_one_sweep(tmp_path: Path) -> None:
+    with (
+        held(tmp_path / "not there yet"),
+        held(tmp_path),
+        pytest.raises(BadConfiguration, match="another process is running this sweep"),
+        held(tmp_path),
+    ):
+        raise AssertionError
+    with held(tmp_path):
+        pass

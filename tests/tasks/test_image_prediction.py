@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from thrifty.errors import BadConfiguration, BadData
 from thrifty.tasks.image import ImageData, ImageTask
+from thrifty.tasks.prediction_batches import Examples, Predictor
 
 
 def predicted(data: ImageData, given: Path | str, batch_size: int = 7) -> list[dict[str, str]]:
@@ -54,6 +56,27 @@ def test_files_folders_and_arrays_get_the_same_answers(tmp_path: Path) -> None:
         assert [one["number"] for one in rows] == [str(number) for number in range(20)]
         assert [one["prediction"] for one in rows] == [label for label, _ in wanted]
         assert [one["prediction"] for one in predicted(data, path, batch_size=100)] == [label for label, _ in wanted]
+
+
+class OneThenAll(Predictor):
+    """Chooses its own batches: the first image, then the others."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+
+    def predict(self, examples: Examples) -> Iterator[torch.Tensor]:
+        for first, end in ((0, 1), (1, examples.count)):
+            yield self.model(examples.inputs(first, end)).detach()
+
+
+def test_a_predictor_that_chooses_its_batches_gives_the_same(tmp_path: Path) -> None:
+    data = prepare(write_folder(tmp_path / "d"))
+    for given in (str(tmp_path / "d"), write_npz(tmp_path / "a.npz")):
+        plain, chosen = (
+            ImageTask.predict(data.state(), model, given, None, {}) for model in (linear(data), OneThenAll(linear(data)))
+        )
+        rows = [list(csv.DictReader(io.StringIO(text))) for text in (plain, chosen)]
+        assert [list(one.values())[:2] for one in rows[0]] == [list(one.values())[:2] for one in rows[1]]
 
 
 def test_hdf5(tmp_path: Path) -> None:

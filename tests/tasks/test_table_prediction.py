@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import torch
 from example_table import linear, prepare, table, write
 
 from thrifty.errors import BadConfiguration, BadData
+from thrifty.tasks.prediction_batches import Examples, Predictor
 from thrifty.tasks.tabular import TabularTask
 
 
@@ -61,6 +63,27 @@ def test_prediction_of_rows_that_are_all_incomplete(tmp_path: Path, caplog: pyte
     text = TabularTask.predict(data.state(), linear(data), str(given), None, {})
     assert text == "amount,signed,colour,prediction,prediction_2,probability\n,1,red,old,,\n"
     assert "1 of 1 row left empty" in caplog.text
+
+
+class OneThenAll(Predictor):
+    """Chooses its own batches: the first row, then the others."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+
+    def predict(self, examples: Examples) -> Iterator[torch.Tensor]:
+        for first, end in ((0, 1), (1, examples.count)):
+            yield self.model(examples.inputs(first, end)).detach()
+
+
+def test_a_predictor_that_chooses_its_batches_gives_the_same(tmp_path: Path) -> None:
+    data = prepare(write(tmp_path, table()), "colour")
+    given = write(tmp_path, table(), "new.csv")
+    plain, chosen = (
+        pd.read_csv(io.StringIO(TabularTask.predict(data.state(), model, given, None, {})))
+        for model in (linear(data), OneThenAll(linear(data)))
+    )
+    pd.testing.assert_frame_equal(plain, chosen)
 
 
 def test_prediction_refuses_what_it_cannot_use(tmp_path: Path) -> None:

@@ -182,9 +182,9 @@ def test_regression_loss_and_metrics_by_hand(tmp_path: Path) -> None:
     assert targets.mean().item() == pytest.approx(0, abs=1e-6)
     assert targets.std(correction=0).item() == pytest.approx(1, abs=1e-5)
     outputs, targets = torch.tensor([[1.0], [0.0]]), torch.tensor([0.0, 2.0])
-    assert data.loss(outputs, targets, label_smoothing=0.3).item() == pytest.approx(2.5)
+    assert data.loss(outputs, targets, label_smoothing=0.3).item() == pytest.approx(1.25)
     scores = data.scores(outputs, targets)
-    assert scores["loss"].tolist() == [1, 4]
+    assert scores["loss"].tolist() == [0.5, 2]
     assert scores["error"].tolist() == pytest.approx([data.scale, -2 * data.scale])
     assert scores["truth"].tolist() == pytest.approx([data.mean, data.mean + 2 * data.scale])
     metrics = data.summarise({"loss": np.ones(4), "error": np.array([1.0, -1, 1, -1]), "truth": np.array([0.0, 4, 0, 4])})

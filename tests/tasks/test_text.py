@@ -235,9 +235,6 @@ def test_batches_on_a_device(
 
 def one_further(batch: Tensor) -> Tensor:
     """Logits of a model sure that each byte is the last plus one."""
-    assert batch.dtype == torch.int64
-    assert batch.shape[0] == 1
-    assert 1 <= batch.shape[1] <= CONTEXT
     return F.one_hot((batch + 1) % 256, 256).float() * 100
 
 
@@ -245,8 +242,33 @@ def unsure(batch: Tensor) -> Tensor:
     return torch.zeros(*batch.shape, 256)
 
 
-def predict(model: Callable[[Tensor], Tensor], given: str, output: Path | None = None, **options: float) -> str:
-    return TextTask.predict({"context": CONTEXT, "vocabulary": 256}, model, given, output, {"batch_size": 1, **options})
+class Remembering:
+    """A model that keeps the bytes themselves, and answers by all that it can see."""
+
+    context = CONTEXT
+
+    def __init__(self, answer: Callable[[Tensor], Tensor]) -> None:
+        self.answer = answer
+
+    def prefill(self, tokens: Tensor) -> tuple[Tensor, list[int]]:
+        assert tokens.dtype == torch.int64
+        assert tokens.shape[0] == 1
+        cache = tokens[0].tolist()
+        return self._logits(cache), cache
+
+    def decode(self, token: Tensor, cache: list[int]) -> Tensor:
+        assert token.shape == (1, 1)
+        cache.append(int(token))
+        return self._logits(cache)
+
+    def _logits(self, cache: list[int]) -> Tensor:
+        assert 1 <= len(cache) <= CONTEXT
+        return self.answer(torch.tensor([cache]))[:, -1]
+
+
+def predict(answer: Callable[[Tensor], Tensor], given: str, output: Path | None = None, **options: float) -> str:
+    state = {"context": CONTEXT, "vocabulary": 256}
+    return TextTask.predict(state, Remembering(answer), given, output, {"batch_size": 1, **options})
 
 
 def test_greedy_and_almost_greedy() -> None:
@@ -269,8 +291,20 @@ def test_only_the_context_is_seen_and_its_last_byte_decides() -> None:
         seen.append(bytes(batch[0].tolist()))
         return one_further(batch)
 
-    predict(recorded, "0123456789abcdefghi", length=2)
-    assert seen == [b"3456789abcdefghi", b"456789abcdefghij"]
+    predict(recorded, "0123456789abcdefghi", length=3)
+    assert seen == [b"3456789abcdefghi", b"cdefghij", b"cdefghijk"]  # once full, its newer half, and on from there
+
+
+def test_the_context_is_filled_before_it_is_halved() -> None:
+    seen = []
+
+    def recorded(batch: Tensor) -> Tensor:
+        seen.append(batch.shape[1])
+        return one_further(batch)
+
+    predict(recorded, "0123456789abcd", length=2 + CONTEXT)
+    half = CONTEXT // 2
+    assert seen == [14, 15, 16, *range(half, CONTEXT + 1), *range(half, half + CONTEXT + 2 - 3 - (half + 1))]
 
 
 def test_prompts_from_a_file_standard_input_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thrifty.architectures.cache import Cache
+from thrifty.architectures.cache import Cache, Memory
 from thrifty.architectures.shapes_only import given_memory, shapes_only
 from thrifty.architectures.transformer import Block, initialise
 from thrifty.config.choices.architectures import Gpt
@@ -73,13 +73,17 @@ class GptModel(nn.Module):
             )
         return self._extend(token, cache)
 
-    def _extend(self, tokens: Tensor, cache: Cache) -> Tensor:
-        end = cache.length + tokens.shape[1]
-        stream = self.tokens(tokens) + self.positions.weight[cache.length : end]
+    def extended(self, tokens: Tensor, places: Tensor, memory: Memory) -> Tensor:
+        """The next tokens (batch, time), at these places, int64 (time,) -> logits of the one after them (batch, vocabulary)."""
+        stream = self.tokens(tokens) + self.positions(places)
         for number, block in enumerate(self.blocks):
             assert isinstance(block, Block)
-            stream = block.extend(stream, cache, number)
-        logits = F.linear(self.norm(stream[:, -1]), self.tokens.weight)
+            stream = block.extend(stream, memory, number)
+        return F.linear(self.norm(stream[:, -1]), self.tokens.weight)
+
+    def _extend(self, tokens: Tensor, cache: Cache) -> Tensor:
+        end = cache.length + tokens.shape[1]
+        logits = self.extended(tokens, torch.arange(cache.length, end, device=tokens.device), cache)
         cache.length = end  # last, so that a pass that failed leaves the cache as it was
         return logits
 

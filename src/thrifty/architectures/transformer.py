@@ -10,7 +10,7 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thrifty.architectures.cache import Cache
+from thrifty.architectures.cache import Memory
 
 HEAD_WIDTH = 64
 
@@ -39,16 +39,11 @@ class Attention(nn.Module):
         )
         return self.projection(mixed.transpose(1, 2).flatten(2))
 
-    def extend(self, inputs: Tensor, cache: Cache, block: int) -> Tensor:
-        """The same, causal, for the positions behind those in the cache: a whole prompt behind none, or one token; never drops."""
+    def extend(self, inputs: Tensor, memory: Memory, block: int) -> Tensor:
+        """The same, causal, for the positions behind those that the memory holds; never drops."""
         batch, time, _ = inputs.shape
         parts = self.qkv(inputs).view(batch, time, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
-        if len(cache.kept) == block:  # not sooner: only now is it known what type the run's precision computes in
-            cache.kept.append(parts.new_empty(2, batch, self.heads, cache.context, HEAD_WIDTH))
-        keys, values = cache.extended(block, parts[1:])
-        # A single token sees all before it, and torch would align a causal mask of one row with the first of them.
-        mixed = F.scaled_dot_product_attention(parts[0], keys, values, is_causal=time > 1)
-        return self.projection(mixed.transpose(1, 2).flatten(2))
+        return self.projection(memory.attend(block, parts).transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):
@@ -80,9 +75,9 @@ class Block(nn.Module):
         stream = stream + self.dropout(self.attention(self.attention_norm(stream)))
         return stream + self.dropout(self.feed_forward(self.feed_forward_norm(stream)))
 
-    def extend(self, stream: Tensor, cache: Cache, block: int) -> Tensor:
-        """The same for the positions behind those in the cache."""
-        stream = stream + self.attention.extend(self.attention_norm(stream), cache, block)
+    def extend(self, stream: Tensor, memory: Memory, block: int) -> Tensor:
+        """The same for the positions behind those that the memory holds."""
+        stream = stream + self.attention.extend(self.attention_norm(stream), memory, block)
         return stream + self.feed_forward(self.feed_forward_norm(stream))
 
 

@@ -18,13 +18,21 @@ def choice_of(group: str, values: dict[str, Any]) -> Any:
         KeyError: no such choice.
         TypeError: a key too many or too few, or a value of another type.
     """
-    schema = CHOICES[group][values["name"]].schema
+    return typed(CHOICES[group][values["name"]].schema, values, group)
+
+
+def typed(schema: type, values: dict[str, Any], path: str) -> Any:
+    """A dataclass from the plain values of all its fields; `path` leads their names in errors.
+
+    Raises:
+        TypeError: a key too many or too few, or a value of another type.
+    """
     hints = typing.get_type_hints(schema)
     names = [item.name for item in dataclasses.fields(schema)]
     for name in values:
         if name not in names:
             raise TypeError(f"{schema.__name__} has no key {name!r}")
-    return schema(**{name: _held(value, hints[name], f"{group}.{name}") for name, value in values.items()})
+    return schema(**{name: _held(value, hints[name], f"{path}.{name}") for name, value in values.items()})
 
 
 def _held(value: Any, hint: Any, name: str) -> Any:

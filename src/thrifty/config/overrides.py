@@ -43,32 +43,40 @@ def check_overrides(overrides: Sequence[str]) -> None:
     """
     parsed = parse(overrides)
     chosen = {one.key_or_group: str(one.value()) for one in parsed if one.key_or_group in CHOICES}
+    for one in parsed:  # first, as a key is looked up with the choice that it belongs to
+        if one.key_or_group in CHOICES and not one.is_sweep_override() and not one.is_delete():
+            _check_choice(one)
     for one in parsed:
         name = one.key_or_group
         if name == "hydra" or name.startswith(("hydra.", "hydra/")):
             continue
         text = one.input_line or name
+        if name == "sweeps" or name.startswith("sweep."):
+            raise BadConfiguration(f"{text}: is of many experiments, not of one; add -m")
         if one.is_sweep_override():
             raise BadConfiguration(f"{text}: gives several values; add -m to run one experiment for each")
         if one.is_delete():
             raise BadConfiguration(f"{text}: keys cannot be removed; set the value you want instead, or null")
-        if name in CHOICES:
-            value = "null" if one.value() is None else str(one.value())
-            if value not in CHOICES[name]:
-                allowed = ", ".join(CHOICES[name])
-                raise BadConfiguration(
-                    f"{name}={value}: there is no such {name}; choose one of {allowed}{nearest(value, CHOICES[name])}"
-                )
-            _check_method(name, text, chosen)
-        else:
-            _check_method(name, text, chosen)
+        _check_method(name, text, chosen)
+        if name not in CHOICES:
             _check_key(name, text, chosen)
+
+
+def _check_choice(one: Override) -> None:
+    name, value = one.key_or_group, "null" if one.value() is None else str(one.value())
+    if value not in CHOICES[name]:
+        allowed = ", ".join(CHOICES[name])
+        raise BadConfiguration(
+            f"{name}={value}: there is no such {name}; choose one of {allowed}{nearest(value, CHOICES[name])}"
+        )
 
 
 def _check_method(name: str, text: str, chosen: dict[str, str]) -> None:
     wanted, method = ONLY_WITH.get(name.split(".")[0]), chosen.get("method") or default_choice("method")
-    if wanted is not None and method != wanted:
-        raise BadConfiguration(f"{text}: goes with method={wanted} only, this is method={method}; add method={wanted}")
+    if wanted is not None and method not in wanted:
+        raise BadConfiguration(
+            f"{text}: goes with method={' or '.join(wanted)} only, this is method={method}; add method={' or method='.join(wanted)}"
+        )
 
 
 def _check_key(name: str, text: str, chosen: dict[str, str]) -> None:

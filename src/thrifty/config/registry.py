@@ -11,7 +11,7 @@ from thrifty.config.choices.budgets import Budget
 from thrifty.config.choices.engines import Compile, Engine
 from thrifty.config.choices.loggers import Logger, Wandb
 from thrifty.config.choices.measures import Measure
-from thrifty.config.choices.methods import Method, Prune
+from thrifty.config.choices.methods import Method, Optimize, Prune, Quantize
 from thrifty.config.choices.optimizers import (
     Adafactor,
     Adagrad,
@@ -26,6 +26,7 @@ from thrifty.config.choices.optimizers import (
 )
 from thrifty.config.choices.precisions import Bf16, Precision
 from thrifty.config.choices.pruners import NM, LayerDrop, Movement, Pruner, Scoped, Structured
+from thrifty.config.choices.quantizers import Aware, AwareGrouped, Grouped, Quantizer, Static
 from thrifty.config.choices.schedules import Cosine, InverseTime, OneCycle, Schedule, Step, WarmupStableDecay
 from thrifty.config.choices.tasks import Image, Tabular, Text
 
@@ -65,6 +66,8 @@ CHOICES: dict[str, dict[str, Choice]] = {
     "method": {
         "train": Choice(Method, "thrifty.methods.train:TrainMethod"),
         "prune": Choice(Prune, "thrifty.methods.prune:PruneMethod"),
+        "quantize": Choice(Quantize, "thrifty.methods.quantize:QuantizeMethod"),
+        "optimize": Choice(Optimize, "thrifty.methods.optimize:OptimizeMethod"),
     },
     "pruner": {
         "magnitude": Choice(Scoped, "thrifty.pruners.magnitude:build"),
@@ -75,6 +78,17 @@ CHOICES: dict[str, dict[str, Choice]] = {
         "structured_l1": Choice(Structured, "thrifty.pruners.structured_l1:build"),
         "structured_taylor": Choice(Structured, "thrifty.pruners.structured_taylor:build"),
         "layer_drop": Choice(LayerDrop, "thrifty.pruners.layer_drop:build"),
+    },
+    "quantizer": {
+        "int8_dynamic": Choice(Quantizer, "thrifty.quantizers.int8_dynamic:build"),
+        "int8_weight": Choice(Quantizer, "thrifty.quantizers.int8_weight:build"),
+        "int8_static": Choice(Static, "thrifty.quantizers.int8_static:build"),
+        "int4_weight": Choice(Grouped, "thrifty.quantizers.int4_weight:build"),
+        "fp8_dynamic": Choice(Quantizer, "thrifty.quantizers.fp8_dynamic:build"),
+        "fp8_weight": Choice(Quantizer, "thrifty.quantizers.fp8_weight:build"),
+        # The same schemes, trained a little more with what they will round already rounded.
+        "qat_int8": Choice(Aware, "thrifty.quantizers.int8_dynamic:build"),
+        "qat_int4": Choice(AwareGrouped, "thrifty.quantizers.int4_weight:build"),
     },
     "optimizer": {
         "adam": Choice(Adam, "thrifty.optimizers.adam:build"),
@@ -108,6 +122,10 @@ CHOICES: dict[str, dict[str, Choice]] = {
     "engine": {
         "eager": Choice(Engine, "thrifty.engines.eager:build"),
         "compile": Choice(Compile, "thrifty.engines.compile:build"),
+        "aot": Choice(Engine, "thrifty.engines.aot:build"),
+        "semi_structured": Choice(Engine, "thrifty.engines.semi_structured:build"),
+        "onnxruntime": Choice(Engine, "thrifty.engines.onnxruntime:build"),
+        "openvino": Choice(Engine, "thrifty.engines.openvino:build"),
     },
     "logger": {
         "wandb": Choice(Wandb, "thrifty.sinks.wandb:WandbSink"),
@@ -116,8 +134,14 @@ CHOICES: dict[str, dict[str, Choice]] = {
 }
 
 
-ONLY_WITH = {"pruner": "prune", "sparsity": "prune", "max_quality_loss": "prune"}
-"""Groups and keys that go with one method only, and which."""
+ONLY_WITH = {
+    "pruner": ("prune",),
+    "sparsity": ("prune",),
+    "quantizer": ("quantize",),
+    "max_quality_loss": ("prune", "quantize", "optimize"),
+    "objective": ("optimize",),
+}
+"""Groups and keys that go with some methods only, and which."""
 
 
 def load(group: str, name: str, companion: str | None = None) -> Any:

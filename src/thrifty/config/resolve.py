@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+from thrifty.config.choices.methods import NO_QUANTIZER, Optimize
 from thrifty.config.choices.pruners import NM, nearest_pattern
-from thrifty.config.schema import Config
-from thrifty.errors import BadConfiguration
+from thrifty.config.registry import CHOICES
+from thrifty.config.schema import Config, Objective
+from thrifty.errors import BadConfiguration, nearest
 
 
 def resolve(config: Config) -> Config:
@@ -31,6 +33,8 @@ def resolve(config: Config) -> Config:
             budget.epochs = task.FULL_EPOCHS
     if config.method.name == "prune":
         _resolve_sparsity(config)
+    if isinstance(config.method, Optimize):
+        _resolve_search(config, config.method)
     if config.measure.examples is None and config.measure.name != "full":
         config.measure.examples = rung.evaluation_examples
     return config
@@ -61,3 +65,31 @@ def _resolve_sparsity(config: Config) -> None:
         pruner.pattern = nearest_pattern(config.sparsity)
     if config.sparsity == "auto" and config.max_quality_loss is None:
         config.max_quality_loss = 0.5
+
+
+def _resolve_search(config: Config, method: Optimize) -> None:
+    """Defaults of a search, and its lists held to the choices that there are.
+
+    Raises:
+        BadConfiguration: a name that is no choice, an empty list, or an engine beside the list of them.
+    """
+    if config.engine.name != "eager":
+        raise BadConfiguration(
+            f"engine={config.engine.name} method=optimize: do not go together; the engine is what is looked for, so give "
+            f"method.engines=[{config.engine.name}]"
+        )
+    if config.objective is None:
+        config.objective = Objective.latency
+    if config.max_quality_loss is None:
+        config.max_quality_loss = 0.5
+    for name, group in (("quantizers", "quantizer"), ("precisions", "precision"), ("engines", "engine")):
+        given, allowed = getattr(method, name), [*CHOICES[group]]
+        if group == "quantizer":
+            allowed = [NO_QUANTIZER, *(name for name in allowed if not CHOICES[group][name].schema.TRAINS)]
+        if not given:
+            raise BadConfiguration(f"method.{name}=[]: leaves nothing to try; give some of {', '.join(allowed)}")
+        for one in given:
+            if one not in allowed:
+                raise BadConfiguration(
+                    f"method.{name}: {one} is not one to try; choose of {', '.join(allowed)}{nearest(one, allowed)}"
+                )

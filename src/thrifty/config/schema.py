@@ -10,10 +10,11 @@ from thrifty.config.choices.budgets import Budget
 from thrifty.config.choices.engines import Engine
 from thrifty.config.choices.loggers import Logger
 from thrifty.config.choices.measures import Measure
-from thrifty.config.choices.methods import Method, Prune
+from thrifty.config.choices.methods import Method, Optimize, Prune, Quantize
 from thrifty.config.choices.optimizers import Optimizer
 from thrifty.config.choices.precisions import Precision
 from thrifty.config.choices.pruners import Pruner
+from thrifty.config.choices.quantizers import Quantizer
 from thrifty.config.choices.schedules import Schedule
 from thrifty.config.choices.tasks import Task
 from thrifty.config.key import BY_ARCHITECTURE_AND_MODEL, BY_TASK, check, key
@@ -39,6 +40,15 @@ class Device(Enum):
     cpu = "cpu"
     cuda = "cuda"
     mps = "mps"
+
+
+class Objective(Enum):
+    """What a search makes small, or large."""
+
+    latency = "latency"
+    throughput = "throughput"
+    file = "file"
+    memory = "memory"
 
 
 @dataclass(kw_only=True)
@@ -90,6 +100,7 @@ class Config:
     model: ModelSize = key("rung of the architecture's size ladder")
     method: Method
     pruner: Pruner | None = None
+    quantizer: Quantizer | None = None
     sparsity: int | float | str | None = key(
         "share that the pruner removes; auto finds the largest within max_quality_loss",
         at_least=0,
@@ -98,10 +109,15 @@ class Config:
         null="0.5 with method=prune",
     )
     max_quality_loss: float | None = key(
-        "quality points that sparsity=auto may cost: 100 x the difference of a fraction, percent of an error",
+        "quality points that compressing may cost: 100 x the difference of a fraction, percent of an error; with method=quantize the layers "
+        "that cost most stay as they are until it holds",
         unit="points",
         at_least=0,
-        null="0.5 with sparsity=auto",
+        null="0.5 with sparsity=auto and with method=optimize",
+    )
+    objective: Objective | None = key(
+        "what method=optimize looks for: the shortest time of a prediction, the most predictions a second, the smallest file, the least memory",
+        null="latency with method=optimize",
     )
     optimizer: Optimizer
     schedule: Schedule
@@ -152,6 +168,12 @@ class Config:
                 "validations, so make some"
             )
         self._check_pruning()
+        self._check_quantizing()
+        if isinstance(self.method, Optimize) and self.devices > 1:
+            raise BadConfiguration(
+                f"method=optimize devices={self.devices}: do not go together; one process is measured at a time, so take devices=1, and "
+                "checkpoint=RUN for a model that several have trained"
+            )
         if self.batch_size == "auto" and self.devices > 1:
             raise BadConfiguration(
                 f"batch_size=auto devices={self.devices}: do not go together; find it with devices=1, and give {self.devices} times that"
@@ -159,7 +181,7 @@ class Config:
 
     def _check_pruning(self) -> None:
         pruner, method = self.pruner, self.method
-        if self.max_quality_loss is not None and self.sparsity != "auto":
+        if self.max_quality_loss is not None and isinstance(method, Prune) and self.sparsity != "auto":
             raise BadConfiguration(
                 f"max_quality_loss={self.max_quality_loss:g}: bounds what sparsity=auto may cost; add sparsity=auto"
             )
@@ -192,4 +214,22 @@ class Config:
             raise BadConfiguration(
                 f"pruner={pruner.name} method.rewind=true: do not go together; the first weights belong to units that are gone, so take "
                 "a pruner that masks, such as magnitude"
+            )
+
+    def _check_quantizing(self) -> None:
+        quantizer, method = self.quantizer, self.method
+        if quantizer is None or not isinstance(method, Quantize):
+            return
+        if self.train.shard:
+            raise BadConfiguration(
+                "method=quantize train.shard=true: do not go together; scales are of whole weights, so leave train.shard out"
+            )
+        if self.devices > 1 and not quantizer.TRAINS:
+            raise BadConfiguration(
+                f"quantizer={quantizer.name} devices={self.devices}: do not go together; nothing is trained, so take devices=1"
+            )
+        if self.precision.name == "fp8":
+            raise BadConfiguration(
+                f"quantizer={quantizer.name} precision=fp8: do not go together; precision=fp8 replaces the layers by its own, so take "
+                "precision=bf16, and quantizer=fp8_dynamic for predictions in 8 bits"
             )

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from thrifty.config.key import Key, keys_of
 from thrifty.config.registry import CHOICES
 from thrifty.config.schema import Config
-from thrifty.config.values import choice_values, default_choice, root_values
+from thrifty.config.sweep import Sweep
+from thrifty.config.values import choice_values, default_choice, root_values, sweep_values
 
 
 def all_keys() -> Iterator[Key]:
@@ -19,6 +20,7 @@ def all_keys() -> Iterator[Key]:
             yield from _group(item.name)
         else:
             yield from (key for key in plain if key.name.split(".")[0] == item.name)
+    yield from keys_of(Sweep, sweep_values(), "sweep.", "-m")
 
 
 def default_shown(group: str) -> str:

@@ -22,6 +22,11 @@ def root_values() -> dict[str, Any]:
     return {name: value for name, value in _file("config.yaml").items() if name not in ("defaults", "hydra")}
 
 
+def sweep_values() -> dict[str, Any]:
+    """Values of the keys of a sweep."""
+    return _file("sweep.yaml")
+
+
 def choice_values(group: str, name: str) -> dict[str, Any]:
     """Values of the keys of one choice."""
     values = {key: value for key, value in _file(f"{group}/{name}.yaml").items() if key != "defaults"}
@@ -32,7 +37,7 @@ def default_choice(group: str, task: str | None = None) -> str:
     """What a group is unless told otherwise, with a task or with the default one; of a group that goes with one method, with that."""
     chosen = _chosen("config.yaml")
     chosen |= _chosen(f"task/{task or chosen['task']}.yaml")
-    return chosen[group] if group in chosen else _chosen(f"method/{ONLY_WITH[group]}.yaml")[group]
+    return chosen[group] if group in chosen else _chosen(f"method/{ONLY_WITH[group][0]}.yaml")[group]
 
 
 def _chosen(name: str) -> dict[str, str]:

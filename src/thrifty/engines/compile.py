@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType, MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thrifty.config.choices import engines
 from thrifty.engines.base import Engine
 from thrifty.engines.compiler import why_no_compiler
+from thrifty.layers.progress_bars import hold_progress_bars
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from thrifty.engines.base import Inputs
 
 
 class Compile(Engine):
@@ -37,39 +40,58 @@ class Compile(Engine):
         why = why_no_compiler()
         return None if why is None else f"engine=compile: {why}, or take engine=eager"
 
-    def prepare(self, module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+    def prepare(
+        self, module: nn.Module, example: Inputs, precision: str = "fp32", kept: Path | None = None
+    ) -> Callable[..., Any]:
         """A function that the first call compiles: then the threads and cores are set that it will run with."""
         import torch
 
-        _hold_progress_bars()
+        from thrifty.layers.quantized import Static
 
-        def forward(inputs: Tensor) -> Tensor:
-            return module(inputs)
+        hold_progress_bars()
+
+        def forward(*inputs: Tensor) -> Any:
+            return module(*inputs)
 
         # Dynamo keeps what it compiled with the code of a function, for a few shapes each, and looks through all of them at every
         # call. Code of its own makes a shape independent of how many others there are.
         own = FunctionType(forward.__code__.replace(), forward.__globals__, "forward", None, forward.__closure__)
-        return torch.compile(own, dynamic=False, fullgraph=True, mode=self.mode)
+        if not any(isinstance(one, Static) for one in module.modules()):
+            return torch.compile(own, dynamic=False, fullgraph=True, mode=self.mode)
+        return _frozen(torch.compile(own, dynamic=False, fullgraph=True, mode=self.mode))
 
     def kept_in(self, directory: str) -> dict[str, str]:
         """Compiled headers go to the temporary directory whatever inductor's is."""
         return {"TORCHINDUCTOR_CACHE_DIR": directory, "TMPDIR": directory}
 
 
+def _frozen(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, compiled with weights as constants: only then do products of integers take the place of what imitates them.
+
+    torch asks for this setting where it traces, which `options` of torch.compile come too late for; after the first call it is as it was.
+    """
+    import torch._inductor.config as settings
+
+    made = False
+
+    def forward(*inputs: Tensor) -> Any:
+        nonlocal made
+        if made:
+            return compiled(*inputs)
+        with settings.patch(freezing=True):
+            outputs = compiled(*inputs)
+        made = True
+        return outputs
+
+    return forward
+
+
 def compiled_for_training(module: nn.Module) -> Callable[[Tensor], Tensor]:
     """The module's forward pass and its backward one, compiled for each shape when it first comes."""
     import torch
 
-    _hold_progress_bars()
+    hold_progress_bars()
     return torch.compile(module.__call__, dynamic=False)
-
-
-def _hold_progress_bars() -> None:
-    """Inductor's progress bar, off or not, takes a lock between processes, which ours would leave behind: they end at once."""
-    from torch.hub import tqdm  # pyright: ignore[reportPrivateImportUsage]
-
-    if hasattr(tqdm, "set_lock"):  # else torch's own, which is a stand-in
-        tqdm.set_lock(threading.RLock())
 
 
 def build(config: engines.Compile) -> Engine:

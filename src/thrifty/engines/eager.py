@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from thrifty.config.choices import engines
 from thrifty.engines.base import Engine
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
+
+    from thrifty.engines.base import Inputs
 
 
 class Eager(Engine):
@@ -21,7 +24,9 @@ class Eager(Engine):
         """Never."""
         return None
 
-    def prepare(self, module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+    def prepare(
+        self, module: nn.Module, example: Inputs, precision: str = "fp32", kept: Path | None = None
+    ) -> Callable[..., Any]:
         """The module itself."""
         return module
 

@@ -6,11 +6,9 @@ import contextlib
 import faulthandler
 import gc
 import importlib
-import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -20,7 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from thrifty.execution import affinity
-from thrifty.execution.death import end_with_parent, first_line, out_of_memory
+from thrifty.execution.death import end_with_parent, end_with_the_command_line, first_line, out_of_memory
 from thrifty.measure.cpu_times import involuntary_switches
 from thrifty.measure.own_clock import OwnClock, seconds_between
 from thrifty.measure.recompilation import graphs_compiled
@@ -122,8 +120,8 @@ def serve(connection: Connection, spec: ArmSpec, other: Connection | None = None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)  # what the workload starts is ended with it
-    threading.Thread(target=_end_with_the_command_line, daemon=True).start()
-    _print_to(spec.log)
+    end_with_the_command_line()
+    print_to(spec.log)
     faulthandler.enable()
     try:
         _serve(connection, spec, other)
@@ -136,20 +134,6 @@ def serve(connection: Connection, spec: ArmSpec, other: Connection | None = None
             connection.send(Failed(status, f"{type(error).__name__}: {first_line(error)}", traceback.format_exc()))
     connection.close()
     os._exit(0)  # library threads must not delay the end
-
-
-def _end_with_the_command_line() -> None:
-    """Wait, without a cost, for the command line to be gone, also in the middle of a block, and end everything here.
-
-    The kernel's word of a parent's death tells of the fork server, which stays as long as one of its children does.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    parent.join()
-    if hasattr(os, "killpg"):
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
 
 
 def _serve(connection: Connection, spec: ArmSpec, other: Connection | None) -> None:
@@ -301,7 +285,8 @@ def _settings() -> dict[str, Any]:
     }
 
 
-def _print_to(log: str) -> None:
+def print_to(log: str) -> None:
+    """Send what this process prints, native code too, to the end of a file."""
     sys.stdout.flush()
     sys.stderr.flush()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -99,13 +97,7 @@ class Arm:
         """End the process, and what it has started; waits until it is gone."""
         self._say(None)
         self.connection.close()
-        self.process.join(timeout=2)
-        if self.process.pid is not None and hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        elif self.process.is_alive():
-            self.process.kill()
-        self.process.join()
+        fork_server.end(self.process)
 
     def _say(self, word: Turns | None) -> None:
         with contextlib.suppress(OSError):  # it is gone, as we hear next

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from thrifty.stop import EXIT_CODES
@@ -63,3 +64,21 @@ def end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         os._exit(EXIT_CODES["terminated"])
+
+
+def end_with_the_command_line() -> None:
+    """End this process and its group as soon as the command line is gone, also in the middle of a computation; returns at once.
+
+    The kernel's word of a parent's death tells of the fork server, which stays as long as one of its children does.
+    """
+    threading.Thread(target=_wait_for_the_command_line, daemon=True).start()
+
+
+def _wait_for_the_command_line() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    parent.join()  # asleep
+    if hasattr(os, "killpg"):
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)

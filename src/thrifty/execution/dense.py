@@ -1,4 +1,4 @@
-"""The dense model that a compression begins with: named, found, or trained now."""
+"""The dense model that a compression begins with: named, found, or trained now; and a compression of it that was made before."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from thrifty.errors import BadConfiguration
 from thrifty.execution.launch import Outcome
 from thrifty.execution.ranks import launched_by
 from thrifty.identity import data_stamp, training_code
-from thrifty.record import config_hash
+from thrifty.record import weights_hash
 from thrifty.store import find_run
 
-_OF_THIS_RUN = ("method", "profile", "name", "tags", "resume", *ONLY_WITH)
+_OF_THIS_RUN = ("method", "profile", "engine", "name", "tags", "resume", *ONLY_WITH)
 """Keys, and groups of them, that a compression has for itself."""
 
 
@@ -59,21 +59,17 @@ def dense_run(
             f"method={config.method.name}: {launcher} has started this command several times, and each would train the dense model; "
             "train it first by method=train, and name it by checkpoint=RUN"
         )
-    its_hash, code = config_hash(plain(of_dense)), training_code()
-    stamp = data_stamp(getattr(config.task, "path", None))
+    wanted = _wanted(of_dense, measured=of_dense.measure.seconds > 0)
 
     def found() -> Path | None:
-        told: list[str] = []
-        path = cache.find(store, its_hash, code, stamp, told)
-        for sentence in told:
-            tell(sentence)
+        path = _found(store, wanted, tell)
         if path is not None:
             tell(f"the dense model is that of {path.name}, trained before")
         return path
 
     if (path := found()) is not None:
         return Dense(path)
-    with cache.held(store, its_hash, "waiting for another command that trains the same dense model", tell):
+    with cache.held(store, wanted.weights, "waiting for another command that trains the same dense model", tell):
         if (path := found()) is not None:
             return Dense(path)
         tell("first the dense model is trained, once for all that begins with it")
@@ -83,3 +79,26 @@ def dense_run(
         for gone in cache.keep_within_bound(store, outcome.path):
             tell(f"{gone.name} was removed: the cache holds at most {cache.bound_bytes() / 2**30:g} GiB ({cache.BOUND})")
         return Dense(outcome.path)
+
+
+def compressed_before(config: Config, dense: Path, tell: Callable[[str], None]) -> Path | None:
+    """A finished run that has compressed the same dense model in the same way, however it executed and measured the result."""
+    if config.devices != 1:  # every rank would have to be told
+        return None
+    path = _found(Path(config.store), _wanted(config, parents=(dense.name,)), tell)
+    if path is not None:
+        tell(f"the compression is that of {path.name}, made before")
+    return path
+
+
+def _wanted(config: Config, measured: bool = False, parents: tuple[str, ...] | None = None) -> cache.Wanted:
+    stamp = data_stamp(getattr(config.task, "path", None))
+    return cache.Wanted(config.method.name, weights_hash(plain(config)), training_code(), stamp, measured, parents)
+
+
+def _found(store: Path, wanted: cache.Wanted, tell: Callable[[str], None]) -> Path | None:
+    told: list[str] = []
+    path = cache.find(store, wanted, told)
+    for sentence in told:
+        tell(sentence)
+    return path

@@ -39,6 +39,9 @@ def choose_device(config: Config, rank: Rank | None = None) -> torch.device:
         reason = registry.load(group, choice.name)(choice).unsupported(wanted)
         if reason is not None:
             raise Unsupported(reason)
+    engine = registry.load("engine", config.engine.name)(config.engine)
+    if (reason := engine.not_in(config.precision.name)) is not None:
+        raise Unsupported(reason)
     if rank is None or rank.of == 1:
         return torch.device(wanted)
     there = {"cuda": torch.cuda.device_count(), "cpu": usable_cores()}.get(wanted, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from thrifty.config.schema import Config
 from thrifty.errors import BadData, ThriftyError
 from thrifty.events import Event, Finished, Preparing
 from thrifty.execution.batch_size import BatchSize, find_batch_size
-from thrifty.execution.dense import dense_run
+from thrifty.execution.beginning import FROM_NOTHING, Beginning
+from thrifty.execution.dense import compressed_before, dense_run
 from thrifty.execution.fork_server import warm_up
 from thrifty.execution.launch import Outcome, launch
 from thrifty.execution.ranks import ranks_to_start
@@ -29,6 +31,20 @@ Complete = Callable[[Path, dict[str, Any], Callable[[str], None]], None]
 """(directory, record, tell) -> None: adds to a finished record, on disk too, what only the command line can find out."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a search ends with."""
+
+    config: Config
+    """The winner's, to be run."""
+    beginning: Beginning
+    """What that run begins with: weights, and what was found."""
+
+
+Search = Callable[[Config, list[str], Path, Callable[[str], None]], Found]
+"""(config, overrides, dense model's run, tell) -> Found: looks for what method=optimize is to run."""
+
+
 def run_experiment(
     config: Config,
     overrides: list[str],
@@ -37,15 +53,18 @@ def run_experiment(
     group: str | None = None,
     resumed: Path | None = None,
     complete: Complete | None = None,
+    search: Search | None = None,
 ) -> Outcome:
     """Run it in a worker, its events going to the terminal and the logger.
 
     Args:
         resumed: directory of a run that goes on; None begins one.
         complete: called with the record of a compression that ended well, before the logger hears of its end.
+        search: of method=optimize, called once the dense model is there; one that is resumed searches anew.
     """
-    if config.method.name != "train" and resumed is None:
-        return _compression(config, overrides, parent, console, group, complete)
+    searches = config.method.name == "optimize"
+    if searches or (config.method.name != "train" and resumed is None):
+        return _compression(config, overrides, parent, console, group, resumed, complete, search if searches else None)
     origin = None
     if resumed is not None and config.method.name != "train":
         try:
@@ -54,11 +73,19 @@ def run_experiment(
             return Outcome(
                 BadData.exit_code, None, None, f"resume={resumed.name}: the dense model it began with is gone ({error})"
             )
-    return _experiment(config, overrides, parent, console, group, resumed, origin, complete if origin is not None else None)
+    begun = Beginning(resumed=resumed, origin=origin)
+    return _experiment(config, overrides, parent, console, group, begun, complete if origin is not None else None)
 
 
 def _compression(
-    config: Config, overrides: list[str], parent: Path, console: Console, group: str | None, complete: Complete | None
+    config: Config,
+    overrides: list[str],
+    parent: Path,
+    console: Console,
+    group: str | None,
+    resumed: Path | None,
+    complete: Complete | None,
+    search: Search | None,
 ) -> Outcome:
     """What begins with a dense model, which is trained first where there is none."""
 
@@ -70,11 +97,17 @@ def _compression(
 
     try:
         dense = dense_run(config, overrides, tell, train)
+        if dense.path is None:
+            assert dense.failed is not None
+            return dense.failed
+        if search is None:
+            begun = Beginning(origin=dense.path, compressed=compressed_before(config, dense.path, tell))
+        else:
+            found = search(config, overrides, dense.path, tell)
+            config, begun = found.config, replace(found.beginning, resumed=resumed)
     except ThriftyError as error:
         return Outcome(error.exit_code, None, None, str(error))
-    if dense.failed is not None:
-        return dense.failed
-    return _experiment(config, overrides, parent, console, group, origin=dense.path, complete=complete)
+    return _experiment(config, overrides, parent, console, group, begun, complete)
 
 
 def _experiment(
@@ -83,15 +116,14 @@ def _experiment(
     parent: Path,
     console: Console,
     group: str | None = None,
-    resumed: Path | None = None,
-    origin: Path | None = None,
+    beginning: Beginning = FROM_NOTHING,
     complete: Complete | None = None,
 ) -> Outcome:
     warm_up()  # its imports go on while the logger makes its own
     try:
         ranks = ranks_to_start(config.devices)
         if not ranks[0].leads:  # another command line tells of the run
-            return launch(config, overrides, parent, lambda event: None, resumed, ranks=ranks, origin=origin)
+            return launch(config, overrides, parent, lambda event: None, beginning, ranks)
         logger = registry.load("logger", config.logger.name)(config.logger, group)
     except ThriftyError as error:
         return Outcome(error.exit_code, None, None, str(error))
@@ -107,9 +139,8 @@ def _experiment(
             sink.handle(event)
 
     try:
-        return launch(
-            config, overrides, parent, handle, resumed, _batch_size(config, overrides, resumed, handle), ranks, origin
-        )
+        beginning = replace(beginning, batch_size=_batch_size(config, overrides, beginning.resumed, handle))
+        return launch(config, overrides, parent, handle, beginning, ranks)
     finally:
         for sink in sinks:
             sink.close()

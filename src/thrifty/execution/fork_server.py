@@ -16,6 +16,9 @@ RUNS = "thrifty.execution.preload"
 """What a run's worker needs: Lightning above all, some 5 s."""
 ARMS = "thrifty.execution.preload_arms"
 """What predicting takes: torch and the building of models, some 2 s."""
+_BIND = "OMP_PROC_BIND"
+_bound = False
+"""Whether it was us who said so."""
 _LONGEST_SOCKET_NAME = 104
 """Bytes, of the systems we know the fewest."""
 
@@ -47,6 +50,20 @@ def wait_until_ready(preload: str = RUNS, before: Sequence[str] = ()) -> None:
         process.join()
 
 
+def bind_threads(wanted: bool) -> None:
+    """Whether the threads of OpenMP are to keep their cores in processes of fork servers started from now on: less wandering, less scatter.
+
+    Not where other libraries make threads of their own, as ONNX Runtime and OpenVINO do: the first thread keeps its core as well, and
+    theirs, which inherit that, would all share it. Where the user has said something it is left as it is.
+    """
+    global _bound
+    if wanted and _BIND not in os.environ:
+        os.environ[_BIND], _bound = "true", True
+    elif not wanted and _bound:
+        del os.environ[_BIND]
+        _bound = False
+
+
 def renew() -> None:
     """Wait until the fork server's processes have ended, and end it: the next process comes from a fresh one.
 
@@ -75,6 +92,21 @@ def start(process: Any) -> None:
     # A spawned interpreter inherits that Ctrl-C is held until it is a worker; what the fork server makes, from that.
     with contextlib.nullcontext() if fits() else interrupts_held():
         process.start()
+
+
+def end(process: Any, patience: float = 2.0) -> None:
+    """End a process that leads a group of its own, and what it has started; waits until it is gone.
+
+    Args:
+        patience: seconds in which it may end by itself.
+    """
+    process.join(timeout=patience)
+    if process.pid is not None and hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    if process.is_alive():  # it has no group yet, or there are none here
+        process.kill()
+    process.join()
 
 
 def warm_up(preload: str = RUNS, before: Sequence[str] = ()) -> None:

@@ -21,7 +21,7 @@ from thrifty.config.schema import Config
 from thrifty.errors import OutOfMemory
 from thrifty.events import HEARD, Event, Finished, Refused, Started
 from thrifty.execution import fork_server
-from thrifty.execution.batch_size import BatchSize
+from thrifty.execution.beginning import FROM_NOTHING, Beginning
 from thrifty.execution.death import cause_of_death, kernel_kills
 from thrifty.execution.followers import GRACE_SECONDS, Followers
 from thrifty.execution.ranks import Rank
@@ -50,10 +50,8 @@ def launch(
     overrides: list[str],
     parent: Path,
     handle: Callable[[Event], None],
-    resumed: Path | None = None,
-    batch_size: BatchSize | None = None,
+    beginning: Beginning = FROM_NOTHING,
     ranks: Sequence[Rank] = (Rank(),),
-    origin: Path | None = None,
 ) -> Outcome:
     """Run one experiment in a worker of its own, or in one for each rank; blocks until it has ended.
 
@@ -61,26 +59,13 @@ def launch(
         config: what `overrides` compose to.
         parent: directory the run's own is made in.
         handle: receives every event of the run, in order.
-        resumed: directory of a run that goes on; None begins one.
-        batch_size: what was found for batch_size=auto.
-        origin: directory of the run whose model a compression begins with.
         ranks: those to start here. Where the one that leads is not among them, nothing is heard and nothing written.
     """
     from thrifty.execution.worker import Job, work
 
     descriptor, log = tempfile.mkstemp(prefix="thrifty-", suffix=".log")
     os.close(descriptor)
-    job = Job(
-        config,
-        overrides,
-        str(parent),
-        log,
-        secrets.token_hex(8),
-        None if resumed is None else str(resumed),
-        batch_size,
-        ranks[0],
-        None if origin is None else str(origin),
-    )
+    job = Job(config, overrides, str(parent), log, secrets.token_hex(8), beginning, ranks[0])
     kills_before = kernel_kills()
     context = fork_server.context()
     if not ranks[0].leads:
@@ -211,13 +196,13 @@ def _forwarding(process: BaseProcess, tell: bool = True) -> Iterator[None]:
 
 def _bury(status: str, reason: str, code: int, started: Started | None, job: Job) -> Finished:
     """The record of a worker that could not write it."""
-    path = job.resumed if started is None else started.path
+    path = job.beginning.resumed if started is None else Path(started.path)
     if path is None:
         directory = RunDirectory.claim(Path(job.parent), new_record(plain(job.config), job.overrides, job.attempt))
         with contextlib.suppress(OSError):
             (directory.path / "run.log").write_bytes(Path(job.log).read_bytes())
     else:
-        directory = RunDirectory.take_over(Path(path))
+        directory = RunDirectory.take_over(path)
         for leftover in directory.path.glob(".*"):  # files that were being written, by us or by a library
             if leftover.is_file() and leftover.name != LOCK:
                 leftover.unlink(missing_ok=True)

@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any
 
 import thrifty
+from thrifty.config import registry
+from thrifty.config.choice import choice_of
 from thrifty.execution import libraries
 from thrifty.execution.death import cause_of_death, kernel_kills
 
@@ -37,6 +39,15 @@ class LeanTask:
     """The configuration the run's record names; a model of another one is refused."""
     engine: dict[str, Any] | None = None
     """Values of the run's engine; None is PyTorch itself."""
+
+
+def alone(engine: dict[str, Any] | None) -> str | None:
+    """The name of an engine that needs no torch, as it runs a file of its own; None of the others."""
+    if engine is None:
+        return None
+    config = choice_of("engine", engine)
+    executes = registry.load("engine", config.name)(config)
+    return config.name if executes.exports and not executes.needs_torch else None
 
 
 @dataclass(frozen=True)
@@ -97,13 +108,18 @@ class LeanProcess:
 
     Args:
         environment: variables it is to have beside ours.
+        engine: name of an engine that runs a file of its own: the process then imports what that needs, and no torch.
     """
 
     def __init__(
-        self, command: list[str] | None = None, patience: float = LONGEST, environment: Mapping[str, str] | None = None
+        self,
+        command: list[str] | None = None,
+        patience: float = LONGEST,
+        environment: Mapping[str, str] | None = None,
+        engine: str | None = None,
     ) -> None:
         libraries.prepare()
-        self.command, self.patience, self.environment = command, patience, environment or {}
+        self.command, self.patience, self.environment, self.engine = command, patience, environment or {}, engine
         self._kills_before = kernel_kills()
         self._started = time.monotonic()
         self._process: subprocess.Popen[str] | None = None
@@ -112,7 +128,7 @@ class LeanProcess:
         ours = os.pathsep.join([str(Path(thrifty.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
             self._process = subprocess.Popen(
-                command or [sys.executable, "-P", "-m", MODULE],
+                command or [sys.executable, "-P", "-m", MODULE, *([engine] if engine else [])],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                 env={**os.environ, "PYTHONPATH": ours, **self.environment},
                 process_group=0 if os.name == "posix" else None,  # what the model starts is ended with it
@@ -122,7 +138,7 @@ class LeanProcess:
 
     def again(self) -> LeanProcess:
         """A fresh one of the same kind."""
-        return LeanProcess(self.command, self.patience, self.environment)
+        return LeanProcess(self.command, self.patience, self.environment, self.engine)
 
     def __enter__(self) -> LeanProcess:
         return self
@@ -131,11 +147,16 @@ class LeanProcess:
         self.end()
 
     def measure(self, task: LeanTask) -> LeanMeasurement | LeanFailed:
+        """Let it load a run's model and predict."""
+        found = self.ask(asdict(task))
+        return found if isinstance(found, LeanFailed) else measurement_from(found)
+
+    def ask(self, task: dict[str, Any]) -> dict[str, Any] | LeanFailed:
         """Give it its one task and wait, blocked, for the answer; however it dies, that is told and raises nothing."""
         process = self._process
         if process is None:
             return self._failed or LeanFailed("error", "it was ended before it had a task")
-        line = json.dumps({"started": self._started, **asdict(task)}) + "\n"
+        line = json.dumps({"started": self._started, **task}) + "\n"
         try:
             said, _ = process.communicate(line, timeout=self.patience)
         except subprocess.TimeoutExpired:
@@ -172,7 +193,7 @@ def measure_in_turn(first: LeanProcess, task: LeanTask, processes: int) -> list[
     return found
 
 
-def _answer(said: str) -> LeanMeasurement | LeanFailed | None:
+def _answer(said: str) -> dict[str, Any] | LeanFailed | None:
     """The last line that is an answer: something may have printed before we could take its stdout."""
     for line in reversed(said.splitlines()):
         with contextlib.suppress(ValueError):
@@ -180,7 +201,8 @@ def _answer(said: str) -> LeanMeasurement | LeanFailed | None:
             if isinstance(answer, dict) and "failed" in answer:
                 return LeanFailed(*answer["failed"])
             if isinstance(answer, dict) and "measured" in answer:
-                return measurement_from(answer["measured"])
+                found: dict[str, Any] = answer["measured"]
+                return found
     return None
 
 

@@ -10,16 +10,13 @@ import time
 
 _BEGAN = time.monotonic()
 
-import contextlib  # noqa: E402
-import faulthandler  # noqa: E402
 import json  # noqa: E402
-import os  # noqa: E402
-import signal  # noqa: E402
 import sys  # noqa: E402
-from typing import Any, TextIO  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from typing import Any  # noqa: E402
 
 from thrifty.execution import libraries  # noqa: E402
-from thrifty.execution.death import end_with_parent, first_line, out_of_memory  # noqa: E402
+from thrifty.execution.lean_answer import serve  # noqa: E402
 
 _STEADY_SECONDS = 0.2
 _STEADY_CALLS = 5
@@ -28,36 +25,37 @@ _STEADY_CALLS = 5
 
 def main() -> None:
     """Import, read the task, do it, answer; ends with its parent."""
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
-    faulthandler.enable()
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    try:
-        import safetensors.torch
-        import torch
+    engine = sys.argv[1] if len(sys.argv) > 1 else None
+    imported = 0.0
 
-        import thrifty.methods.model
-        import thrifty.methods.workloads
+    def imports() -> None:
+        nonlocal imported
+        if engine is None:
+            import safetensors.torch
+            import torch
 
-        _ = (safetensors, torch, thrifty)
+            import thrifty.methods.model
+            import thrifty.methods.workloads
+
+            _ = (safetensors, torch, thrifty)
+        else:
+            import numpy
+
+            import thrifty.measure.memory
+            from thrifty.config import registry
+
+            registry.load("engine", engine, "library")()
+            _ = (numpy, thrifty)
         imported = time.monotonic()
-        line = sys.stdin.readline()
-        if not line:  # the parent is gone, or has no need of us
-            os._exit(0)
-        task = json.loads(line)
-        found = {"interpreter_s": _BEGAN - task.pop("started"), "import_s": imported - _BEGAN, **_measure(**task)}
-        _say(answers, {"measured": found})
-    except BaseException as error:  # noqa: BLE001 - a library may raise SystemExit: it is told to the parent, and is our end
-        memory = isinstance(error, Exception) and out_of_memory(error)
-        _say(answers, {"failed": ["oom" if memory else "error", f"{type(error).__name__}: {first_line(error)}"]})
-    os._exit(0)  # library threads must not delay the end
 
+    def measure(task: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "interpreter_s": _BEGAN - task.pop("started"),
+            "import_s": imported - _BEGAN,
+            **(_measure if engine is None else _measure_exported)(**task),
+        }
 
-def _say(answers: TextIO, what: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # nobody listens any more
-        answers.write(json.dumps(what) + "\n")
-        answers.flush()
+    serve(imports, measure)
 
 
 def _measure(
@@ -85,35 +83,81 @@ def _measure(
         synchronise(where)
         load_s = time.perf_counter() - begin
     inputs = example_inputs(architecture_of(trained.manifest), trained.manifest["shape"], batch_size).to(where)
-    with _Phase(where) as first:
-        begin = time.perf_counter()
-        predict = predictor(trained.module, trained.precision, where, executes, inputs)
+
+    def call() -> None:
         predict(inputs)
         synchronise(where)
+
+    with _Phase(where) as first:
+        begin = time.perf_counter()
+        predict = predictor(trained.module, trained.precision, where, executes, inputs, trained.kept)
+        call()
         first_call_s = time.perf_counter() - begin
-    calls, begin = 0, time.perf_counter()
-    with _Phase(where) as steady:
-        while calls < _STEADY_CALLS or time.perf_counter() < begin + _STEADY_SECONDS:
-            predict(inputs)
-            synchronise(where)
-            calls += 1
-        call_s = (time.perf_counter() - begin) / calls
     return {
         "load_s": load_s,
         "first_call_s": first_call_s,
-        "steady_calls": calls,
-        "call_s": call_s,
         "before_loading": None if before is None else before.anonymous_mib + before.file_mib,
         "loading": loading.found,
         "first_call": first.found,
-        "steady": steady.found,
         "threads": told,
-        "libraries": libraries.in_force(),
+        **_steady(call, where),
     }
 
 
+def _measure_exported(
+    run: str, config_hash: str | None, batch_size: int, device: str, threads: int, engine: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The same of a file that an engine runs by itself, as a program would that has nothing but the engine's library."""
+    from pathlib import Path
+
+    import numpy as np
+
+    from thrifty.config import registry
+    from thrifty.config.choice import choice_of
+    from thrifty.engines.base import example_of
+    from thrifty.measure.memory import host_memory
+
+    chosen = choice_of("engine", engine or {})
+    executes = registry.load("engine", chosen.name)(chosen)
+    manifest = json.loads((Path(run) / "model.json").read_text())
+    if config_hash is not None and manifest["config_hash"] != config_hash:
+        raise ValueError("the model is of another configuration than the record")
+    kept = Path(run) / f"model-{manifest['sha256'][:12]}"
+    one = np.load(example_of(kept), allow_pickle=False)
+    inputs = np.ascontiguousarray(np.repeat(one, batch_size, axis=0))
+    before = host_memory()
+    with _Phase(None) as loading:
+        begin = time.perf_counter()
+        predict = executes.opened(kept, threads, manifest["precision"]["name"], list(inputs.shape))
+        load_s = time.perf_counter() - begin
+    with _Phase(None) as first:
+        begin = time.perf_counter()
+        predict(inputs)
+        first_call_s = time.perf_counter() - begin
+    return {
+        "load_s": load_s,
+        "first_call_s": first_call_s,
+        "before_loading": None if before is None else before.anonymous_mib + before.file_mib,
+        "loading": loading.found,
+        "first_call": first.found,
+        "threads": threads,
+        **_steady(lambda: predict(inputs), None),
+    }
+
+
+def _steady(call: Callable[[], object], device: Any) -> dict[str, Any]:
+    """What the calls after the first cost."""
+    calls, begin = 0, time.perf_counter()
+    with _Phase(device) as steady:
+        while calls < _STEADY_CALLS or time.perf_counter() < begin + _STEADY_SECONDS:
+            call()
+            calls += 1
+        call_s = (time.perf_counter() - begin) / calls
+    return {"steady_calls": calls, "call_s": call_s, "steady": steady.found, "libraries": libraries.in_force()}
+
+
 class _Phase:
-    """Peak and final memory of what happens within it."""
+    """Peak and final memory of what happens within it; without a device of torch's that of the host alone."""
 
     def __init__(self, device: Any) -> None:
         from thrifty.measure.memory import PeakHostMemory
@@ -124,7 +168,8 @@ class _Phase:
     def __enter__(self) -> _Phase:
         from thrifty.measure.memory import reset_peak_device
 
-        reset_peak_device(self.device)
+        if self.device is not None:
+            reset_peak_device(self.device)
         self.peak.__enter__()
         return self
 
@@ -138,7 +183,7 @@ class _Phase:
             "reason": self.peak.reason,
             "anonymous_mib": None if now is None else now.anonymous_mib,
             "mapped_mib": None if now is None else now.file_mib,
-            "device": device_memory(self.device),
+            "device": None if self.device is None else device_memory(self.device),
         }
 
 
@@ -146,7 +191,9 @@ def _read_every_weight(module: Any) -> None:
     """Weights on the CPU are pages of the file, read when they are touched: a byte of each page is."""
     import torch
 
-    for one in (*module.parameters(), *module.buffers()):
+    from thrifty.layers.flat import flattened
+
+    for one in flattened({**dict(module.named_parameters()), **dict(module.named_buffers())}).values():
         if one.device.type == "cpu":
             one.detach().flatten().view(torch.uint8)[::4096].sum()
 

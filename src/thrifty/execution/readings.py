@@ -94,6 +94,11 @@ def parse_meminfo(text: str) -> dict[str, float]:
     return found
 
 
+def available_mib() -> float | None:
+    """Memory that the machine has to give, in MiB; None where that is not told."""
+    return parse_meminfo(_text(_MEMINFO) or "").get("MemAvailable")
+
+
 def free_memory_mib(available: float | None, limit: float | None, used: float | None) -> tuple[float | None, bool]:
     """What there is to have, and whether it is a control group's limit that says so."""
     left = None if limit is None or used is None else max(0.0, limit - used)

@@ -22,7 +22,7 @@ from thrifty.config.schema import Config
 from thrifty.errors import BadData, Diverged, OutOfMemory, ThriftyError, Unsupported
 from thrifty.events import Event, Finished, Refused, Started
 from thrifty.execution import libraries
-from thrifty.execution.batch_size import BatchSize
+from thrifty.execution.beginning import FROM_NOTHING, Beginning
 from thrifty.execution.death import end_with_parent, first_line, out_of_memory
 from thrifty.execution.ranks import Rank
 from thrifty.identity import data_stamp
@@ -52,14 +52,9 @@ class Job:
     """File that stdout and stderr go to until the run has a directory."""
     attempt: str
     """Token by which the record knows whose it is."""
-    resumed: str | None = None
-    """Directory of a run that goes on; None begins one."""
-    batch_size: BatchSize | None = None
-    """What was found for batch_size=auto; None where it was not asked for."""
+    beginning: Beginning = FROM_NOTHING
     rank: Rank = field(default_factory=Rank)
     """Which of the processes that train together the worker is."""
-    origin: str | None = None
-    """Directory of the run whose model a compression begins with; None where there is none."""
 
 
 def work(connection: Connection, job: Job) -> None:
@@ -125,8 +120,7 @@ def _method(job: Job, emit: Callable[[Event], None], stop: StopRequest) -> tuple
         torch.set_num_threads(config.threads or usable_cores())
         device = choose_device(config, job.rank)
         method = registry.load("method", config.method.name)(config, device, emit, stop, job.rank)
-        resumed, origin = (None if one is None else Path(one) for one in (job.resumed, job.origin))
-        return method, method.prepare({one.key_or_group for one in parse(job.overrides)}, resumed, job.batch_size, origin)
+        return method, method.prepare({one.key_or_group for one in parse(job.overrides)}, job.beginning)
 
 
 def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[], None], stop: StopRequest) -> int:
@@ -147,10 +141,8 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
         "threads": torch.get_num_threads(),
         **libraries.in_force(),
     }
-    if job.resumed is None:
-        directory = RunDirectory.claim(Path(job.parent), record)
-    else:
-        directory = RunDirectory.go_on(Path(job.resumed), record)
+    resumed = job.beginning.resumed
+    directory = RunDirectory.claim(Path(job.parent), record) if resumed is None else RunDirectory.go_on(resumed, record)
     _redirect(directory.path / "run.log", Path(job.log))
     emit(Started(str(directory.path), record["id"], record["config"], data["about"]))
     status, reason, code = "error", None, 1

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from thrifty.atomic import write_file_atomically
 from thrifty.errors import BadData
+from thrifty.formats.header import require_memory
 
 VERSION = 1
 _KEY = "thrifty.bitmask"
@@ -33,8 +34,11 @@ _HEADER_BYTES = 128
 """About what another tensor takes in the file's header."""
 
 
-def save_sparse(path: Path, tensors: dict[str, Tensor]) -> int:
+def save_sparse(path: Path, tensors: dict[str, Tensor], note: str | None = None) -> int:
     """Write tensors, each in whichever way is smaller; returns the bytes of the file.
+
+    Args:
+        note: a text that is kept with them, not covered by the check sum.
 
     The tensors come back to the bit. Those that share memory are written once for each name.
 
@@ -54,6 +58,8 @@ def save_sparse(path: Path, tensors: dict[str, Tensor]) -> int:
         parts.update({name: dense} if packed is None else {name + _MASK: packed[0], name + _VALUES: packed[1]})
     content = {"version": VERSION, "tensors": outline}
     content["crc32"] = _check_sum(outline, parts)
+    if note is not None:
+        content["note"] = note
     try:
         write_file_atomically(path, lambda temporary: _write(parts, json.dumps(content), temporary))
     except (OSError, SafetensorError) as error:
@@ -61,6 +67,21 @@ def save_sparse(path: Path, tensors: dict[str, Tensor]) -> int:
             f"{path}: the weights cannot be written ({_line(error)}); free some space or give another store=DIR"
         ) from error
     return path.stat().st_size
+
+
+def read_note(path: Path) -> str | None:
+    """The text that was kept with tensors; None where there is none, or the file holds other tensors than sparse ones.
+
+    Raises:
+        BadData: a file that is missing, or no safetensors file.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+    except (OSError, SafetensorError) as error:
+        raise BadData(f"{path}: cannot be read, or is altered or truncated ({_line(error)})") from error
+    note = _content(path, metadata).get("note") if _KEY in (metadata or {}) else None
+    return note if isinstance(note, str) else None
 
 
 def load_sparse(path: Path) -> dict[str, Tensor]:
@@ -112,6 +133,7 @@ def _tensor(path: Path, name: str, about: dict[str, Any], parts: dict[str, Tenso
         raise BadData(f"{path}: the bit mask of {name} is not that of a tensor of {shape}")
     if _type_name(values) != about["dtype"] or values.ndim != 1 or values.element_size() not in _BITS:
         raise BadData(f"{path}: the values of {name} are not of the type that the file gives")
+    require_memory(path, count * values.element_size())
     bits = np.unpackbits(mask.numpy(), bitorder="little")
     kept = int(bits.sum(dtype=np.int64))
     if kept != len(values) or bits[count:].any():

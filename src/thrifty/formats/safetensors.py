@@ -16,6 +16,7 @@ from thrifty.atomic import write_atomically, write_file_atomically
 from thrifty.errors import BadData
 from thrifty.formats.bitmask import load_sparse, save_sparse
 from thrifty.identity import manifest_digest
+from thrifty.layers.flat import flattened, put_together
 from thrifty.store import read_json
 
 WEIGHTS, SPARSE, MANIFEST = "model.safetensors", "model.sparse.safetensors", "model.json"
@@ -35,7 +36,11 @@ def save(directory: Path, model: nn.Module, manifest: dict[str, Any], sparse: bo
     Raises:
         BadData: the disk is full or the directory cannot be written; nothing half-written is left.
     """
-    tensors = tensors_of(model)
+    return save_tensors(directory, tensors_of(model), manifest, sparse)
+
+
+def save_tensors(directory: Path, tensors: dict[str, torch.Tensor], manifest: dict[str, Any], sparse: bool = False) -> int:
+    """The same for what `tensors_of` told of a model."""
     path = directory / WEIGHTS
     try:
         write_file_atomically(path, lambda temporary: _write(tensors, temporary))
@@ -57,8 +62,8 @@ def _described(path: Path) -> dict[str, Any]:
 
 
 def tensors_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """What a weights file holds of a model, on the CPU: shared tensors once, under their first name."""
-    return {name: one.detach().cpu().contiguous() for name, one in _unshared(model).items()}
+    """What a weights file holds of a model, on the CPU: shared tensors once, under their first name, and quantised ones in parts."""
+    return {name: one.detach().cpu().contiguous() for name, one in flattened(_unshared(model)).items()}
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -80,6 +85,27 @@ def load(directory: Path, manifest: dict[str, Any], model: nn.Module, device: to
     Raises:
         BadData: missing, altered or truncated file, or weights of another shape.
     """
+    path, tensors = read_tensors(directory, manifest, device)
+    wanted = _unshared(model)
+    outline = {name: (tuple(one.shape), one.dtype) for name, one in flattened(wanted).items()}
+    if {name: (tuple(one.shape), one.dtype) for name, one in tensors.items()} != outline:
+        raise BadData(f"{path}: its weights do not fit the model that {MANIFEST} describes")
+    tensors = put_together(wanted, tensors)
+    shared = {name: one for name, one in model.state_dict(keep_vars=True).items() if name not in wanted}
+    owners = {id(one): name for name, one in wanted.items()}
+    for name, one in shared.items():
+        tensors[name] = tensors[owners[id(one)]]
+    ties = {name: owners[id(one)] for name, one in shared.items()}
+    model.load_state_dict(tensors, assign=True)
+    _tie_again(model, ties)
+
+
+def read_tensors(directory: Path, manifest: dict[str, Any], device: torch.device) -> tuple[Path, dict[str, torch.Tensor]]:
+    """The file that holds a run's weights, and what is in it, held to its hash.
+
+    Raises:
+        BadData: missing, altered or truncated.
+    """
     path, described = directory / WEIGHTS, manifest["weights"]
     if not path.is_file() and "sparse" in manifest:
         path, described = directory / SPARSE, manifest["sparse"]
@@ -89,22 +115,10 @@ def load(directory: Path, manifest: dict[str, Any], model: nn.Module, device: to
         raise BadData(f"{path}: the file was altered or truncated (its hash is not the one in {MANIFEST}); train again")
     try:
         if path.name == SPARSE:
-            tensors = {name: one.to(device) for name, one in load_sparse(path).items()}
-        else:
-            tensors = load_file(path, device=str(device))
+            return path, {name: one.to(device) for name, one in load_sparse(path).items()}
+        return path, load_file(path, device=str(device))
     except SafetensorError as error:
         raise BadData(f"{path}: holds no weights ({error}); train again") from error
-    wanted = _unshared(model)
-    shapes = {name: tuple(one.shape) for name, one in wanted.items()}
-    if {name: tuple(one.shape) for name, one in tensors.items()} != shapes:
-        raise BadData(f"{path}: its weights do not fit the model that {MANIFEST} describes")
-    shared = {name: one for name, one in model.state_dict(keep_vars=True).items() if name not in wanted}
-    owners = {id(one): name for name, one in wanted.items()}
-    for name, one in shared.items():
-        tensors[name] = tensors[owners[id(one)]]
-    ties = {name: owners[id(one)] for name, one in shared.items()}
-    model.load_state_dict(tensors, assign=True)
-    _tie_again(model, ties)
 
 
 def _write(tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -79,10 +79,10 @@ def get_ready(metrics: Sequence[str], runs: tuple[Run, Run]) -> str | None:
     """Begin the imports that the arms of these metrics need; returns what the fork server holds, None where none is needed."""
     if not any(map(entry_of, metrics)):
         return None
-    if any(one.threads > 1 for one in runs):
-        os.environ.setdefault("OMP_PROC_BIND", "true")  # each thread keeps its core: less wandering, less scatter
     preload = fork_server.RUNS if _TRAINING in map(entry_of, metrics) else fork_server.ARMS
-    engines = _engines(runs) if _PREDICTION in map(entry_of, metrics) else []
+    predicting = {_PREDICTION, _PREFILL, _DECODING}
+    engines = [] if predicting.isdisjoint(map(entry_of, metrics)) else _engines(runs)
+    fork_server.bind_threads(any(one.threads > 1 for one in runs) and not any(one.exports for one in engines))
     for one in engines:
         for name, value in one.in_arms.items():
             os.environ.setdefault(name, value)
@@ -99,7 +99,7 @@ def specs_of(metric: str, runs: tuple[Run, Run]) -> tuple[ArmSpec, ArmSpec]:
     """The two arms of a metric that has an entry, on the same cores.
 
     Raises:
-        BadConfiguration: a run's engine does not do it, or its training took several processes.
+        BadConfiguration: a run's training took several processes.
     """
     entry = entry_of(metric)
     assert entry is not None, metric
@@ -115,13 +115,8 @@ def _options(metric: str, entry: str, run: Run) -> dict[str, Any]:
             raise BadConfiguration(f"devices={devices}: an arm is one process, and that run's step took {devices}")
         return {"overrides": [one for one in run.record["overrides"] if not one.startswith("checkpoint=")]}
     options = {"run": str(run.path.resolve()), "config_hash": run.record["config_hash"], "device": run.device}
-    if entry == _PREDICTION:
-        return options | {"batch_size": _batch_size(metric, run), "engine": run.engine}
-    if run.engine["name"] != "eager":
-        raise BadConfiguration(
-            f"engine={run.engine['name']} does not run prompts and tokens yet; compare runs with engine=eager"
-        )
-    return options
+    options |= {"engine": run.engine}
+    return options | {"batch_size": _batch_size(metric, run)} if entry == _PREDICTION else options
 
 
 def _batch_size(metric: str, run: Run) -> int:

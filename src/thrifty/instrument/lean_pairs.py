@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from thrifty.execution.lean import LeanFailed, LeanMeasurement, LeanProcess, LeanTask
+from thrifty.execution.lean import LeanFailed, LeanMeasurement, LeanProcess, LeanTask, alone
 from thrifty.instrument.arms import Run
 from thrifty.instrument.pairs import Measured, PairFailed, Plan, judged
 from thrifty.measure.comparison import Pair, compare
@@ -84,7 +84,7 @@ class LeanPairs:
         values: list[LeanMeasurement | None] = [None, None]
         turn = order.sample((0, 1), 2)
         for place in turn:
-            with LeanProcess() as process:
+            with LeanProcess(engine=alone(self.tasks[place].engine)) as process:
                 said = process.measure(self.tasks[place])
             if isinstance(said, LeanFailed):
                 raise PairFailed(place, said.status, said.reason)

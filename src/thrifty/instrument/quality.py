@@ -10,6 +10,7 @@ import numpy as np
 
 from thrifty.measure.paired_metrics import DIFFERENCES, Scores
 from thrifty.measure.paired_quality import PairedDifference
+from thrifty.store import SAMPLES
 
 
 def paired(metric: str, records: tuple[dict[str, Any], dict[str, Any]], paths: tuple[Path, Path]) -> PairedDifference | str:
@@ -44,7 +45,7 @@ def _split_of(record: dict[str, Any]) -> list[Any]:
 
 def _scores(path: Path) -> Scores:
     try:
-        kept = json.loads((path / "samples.json").read_text()).get("quality/test", {})
+        kept = json.loads((path / SAMPLES).read_text()).get("quality/test", {})
     except (OSError, ValueError):
         return {}
     return {name: np.asarray(values, dtype=np.float64) for name, values in kept.items()}

@@ -19,7 +19,7 @@ from thrifty.instrument.pairs import Plan
 from thrifty.instrument.why import Facts, why
 from thrifty.metrics import measured, metric, missing
 from thrifty.record import to_json
-from thrifty.store import RESULT, find_run, read_record
+from thrifty.store import RESULT, SAMPLES, find_run, read_record
 
 STEPS = (
     "size/parameters",
@@ -88,15 +88,19 @@ def waterfall(run: Path, record: dict[str, Any], tell: Callable[[str], None]) ->
     config = record["config"]
     path = find_run(Path(config["store"]), record["parents"][0])
     dense_record = read_record(path)
-    # By the engine and the threads of this run: the dense one may have been made for another.
-    dense_record = {**dense_record, "config": {**dense_record["config"], "engine": config["engine"]}}
+    # By the threads of this run, and by its engine where that is not part of what is asked: the dense one may have been made for others.
+    engine = dense_engine(config)
+    same_engine = dense_record["config"]["engine"] == engine
+    dense_record = {**dense_record, "config": {**dense_record["config"], "engine": engine}}
     dense_record["data"] = {**dense_record["data"], "batch_size": record["data"].get("batch_size")}
-    dense_record["environment"] = {**dense_record["environment"], "threads": record["environment"].get("threads")}
+    dense_record["environment"] = {**dense_record["environment"], "threads": dense_threads(record)}
     runs = (Run(path, dense_record), Run(run, record))
     quality = f"quality/{record['data'].get('deciding')}"
     wanted = [one for one in (*STEPS, quality) if one == quality or _is_recorded(one, runs)]
     measured = config["measure"]["seconds"] > 0
     lean = measured and config["measure"]["name"] == "full"
+    if not (lean or same_engine):
+        wanted = [one for one in wanted if one not in _LEAN]
     compared = [one for one in wanted if one == quality or (measured and (one in _PAIRED or (lean and one in _LEAN)))]
     if measured:
         tell("measuring the dense and the compressed model against each other")
@@ -104,6 +108,24 @@ def waterfall(run: Path, record: dict[str, Any], tell: Callable[[str], None]) ->
     findings = {one.metric: one for one in compare_runs(runs, compared, Plan(), None if floor is None else floor.share)}
     facts = _facts(runs)
     return [_step(name, runs, findings.get(name), facts) for name in wanted]
+
+
+def dense_engine(config: dict[str, Any]) -> dict[str, Any]:
+    """What executes the dense model beside a compressed one.
+
+    What a mask saves is told by the same engine, if that is one for dense models too; of fewer bits the question is what they and an engine
+    for them save, against PyTorch as it is.
+    """
+    engine = config["engine"]
+    if config["method"]["name"] in ("quantize", "optimize") or engine["name"] == "semi_structured":
+        return {"name": "eager"}
+    return engine
+
+
+def dense_threads(record: dict[str, Any]) -> int | None:
+    """Threads of the dense model beside a compressed one: as many, unless they are part of what a search has found."""
+    baseline = next((one for one in record.get("optimize") or [] if one["status"] == "baseline"), None)
+    return record["environment"].get("threads") if baseline is None else baseline["threads"]
 
 
 def break_even(steps: Sequence[Step], seconds: float) -> dict[str, Any]:
@@ -181,8 +203,12 @@ def _facts(runs: tuple[Run, Run]) -> Facts:
         first, second = _value(name, dense), _value(name, compressed)
         return second / first if first and second is not None else math.nan
 
+    config = compressed["config"]
+    quantizer = config.get("quantizer")
     return Facts(
         physical=share("size/parameters") < 1,
+        scheme=None if quantizer is None else quantizer["name"],
+        engine=config["engine"]["name"],
         parameters=share("size/parameters"),
         nonzero=share("size/nonzero"),
         operations=share("infer/flops_per_sample"),
@@ -193,7 +219,13 @@ def _facts(runs: tuple[Run, Run]) -> Facts:
         peak_mib=_value("infer/peak_host_mib", compressed),
         ceiling=_ceiling(runs[1].path),
         fraction=metric(f"quality/{compressed['data']['deciding']}").fraction,
+        otherwise=_otherwise(config) if config["method"]["name"] == "optimize" else None,
     )
+
+
+def _otherwise(config: dict[str, Any]) -> str:
+    threads = [] if config["threads"] is None else [f"threads={config['threads']}"]
+    return " ".join([f"engine={config['engine']['name']}", f"precision={config['precision']['name']}", *threads])
 
 
 def _scaled(value: float | None, factor: float) -> float | None:
@@ -203,7 +235,7 @@ def _scaled(value: float | None, factor: float) -> float | None:
 def _ceiling(run: Path) -> float | None:
     """FLOP/s of a matrix product, as measured in the run."""
     try:
-        found = json.loads((run / "samples.json").read_text()).get("ceiling_flops_per_s")
+        found = json.loads((run / SAMPLES).read_text()).get("ceiling_flops_per_s")
     except (OSError, ValueError):
         return None
     return float(found) if isinstance(found, (int, float)) and found > 0 else None

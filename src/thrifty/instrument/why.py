@@ -18,6 +18,10 @@ class Facts:
 
     physical: bool
     """Whether its tensors are smaller, or have zeros in them."""
+    scheme: str | None
+    """The quantizer's name, of a quantised model."""
+    engine: str
+    """What executed the compressed model."""
     parameters: float
     """Ratio of the two, as all without a unit."""
     nonzero: float
@@ -32,6 +36,8 @@ class Facts:
     """FLOP/s of a matrix product on this machine."""
     fraction: bool
     """Whether the deciding metric is one."""
+    otherwise: str | None = None
+    """Of the dense model's own weights, what executes them in another way: `engine=openvino precision=bf16`."""
 
 
 def why(name: str, ratio: float | None, low: float | None, high: float | None, facts: Facts) -> str:
@@ -44,7 +50,70 @@ def why(name: str, ratio: float | None, low: float | None, high: float | None, f
         return _quality(ratio, low, high, facts)
     if ratio is None:
         return "it could not be compared"
+    if facts.scheme is not None:
+        return _quantised(name, ratio, low, high, facts.scheme, facts)
+    if facts.otherwise is not None:
+        return _otherwise(name, ratio, facts.otherwise)
     return _SENTENCES[name](ratio, low, high, facts)
+
+
+def _otherwise(name: str, ratio: float, how: str) -> str:
+    match name:
+        case "infer/latency_ms" | "infer/samples_per_s":
+            return f"the same weights, executed otherwise: {how}"
+        case "infer/load_s" | "infer/peak_host_mib":
+            return f"what a process needs beside the weights: {how}"
+        case "infer/flops_per_sample" | "infer/nonzero_flops_per_sample":
+            return "the same operations"
+        case _:
+            return "the same weights" if ratio == 1 else "the same weights, kept in another type"
+
+
+def _quantised(name: str, ratio: float, low: float | None, high: float | None, scheme: str, facts: Facts) -> str:
+    if name in ("infer/latency_ms", "infer/samples_per_s"):
+        times = (ratio, low, high) if name == "infer/latency_ms" else (1 / ratio, high and 1 / high, low and 1 / low)
+        return _quantised_speed(*times, scheme, facts.engine)
+    integers = scheme in _INTEGER_PRODUCTS
+    match name:
+        case "size/parameters":
+            return "as many numbers as before, most of them in fewer bits"
+        case "size/nonzero":
+            return "the smallest weights round to zero"
+        case "size/memory_mib":
+            return "integers and their scales instead of floating point; embeddings, norms and biases stay as they are"
+        case "size/file_mib":
+            return "follows the bytes in memory"
+        case "size/file_zstd_mib":
+            return "integers gather about zero, which a compressor finds"
+        case "infer/load_s":
+            if ratio > 1:
+                return "fewer bytes are read; what quantised layers need to be imported and built takes longer than that saves"
+            return "fewer bytes are read, checked and given memory"
+        case "infer/peak_host_mib":
+            return _peak(ratio, low, high, facts)
+        case _:
+            if integers:
+                return "as many operations as before, most of them on 8 bits"
+            return "as many operations as before, in floating point: weights are turned back before they are multiplied"
+
+
+_INTEGER_PRODUCTS = ("int8_dynamic", "int8_static", "qat_int8", "fp8_dynamic")
+
+
+def _quantised_speed(ratio: float, low: float | None, high: float | None, scheme: str, engine: str) -> str:
+    """Args: `ratio` of times, against the dense model as PyTorch runs it."""
+    if low is None or high is None or low <= 1 <= high:
+        return "no difference resolved against the dense model as PyTorch runs it"
+    beside = "" if engine == "eager" else f"; engine={engine} has its part in it, which engine={engine} with method=train tells"
+    if ratio > 1:
+        if scheme == "int8_static" and engine == "eager":
+            return "PyTorch itself only imitates the integers; engine=compile and engine=openvino compute with them"
+        if scheme not in _INTEGER_PRODUCTS:
+            return f"weights are turned back at every call, which takes longer than reading fewer bytes saves{beside}"
+        return f"rounding activations, and calls for it, take longer than products of 8 bits save{beside}"
+    if scheme not in _INTEGER_PRODUCTS:
+        return f"fewer bytes of weights are read{beside}"
+    return f"products of 8 bits take less time than those of 32{beside}"
 
 
 def _parameters(ratio: float, low: float | None, high: float | None, facts: Facts) -> str:
@@ -122,6 +191,8 @@ def _throughput(ratio: float, low: float | None, high: float | None, facts: Fact
 def _speed(ratio: float, low: float | None, high: float | None, facts: Facts, done: float | None, when: str) -> str:
     """Args: `ratio` of times; `done`, FLOP/s that were executed."""
     resolved = low is not None and high is not None and not low <= 1 <= high
+    if facts.engine == "semi_structured":
+        return "half of the multiplications are left out, and two of four weights are read with the places they belong to"
     if not facts.physical:
         if resolved and abs(ratio - 1) > 0.02:
             return "the same kernels on the same shapes: a difference is the machine's, not the mask's"

@@ -1,6 +1,7 @@
 """Memory of this process and of its accelerator, in MiB (2^20 bytes).
 
-Only what this process holds: shared pages count where they are mapped, memory of other processes never.
+Only what this process holds: shared pages count where they are mapped, memory of other processes never. torch is imported where an
+accelerator is asked for, so that a process without it can tell of itself.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 CLEAR_REFERENCES = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
@@ -74,12 +77,18 @@ def peak_device_mib(device: torch.device) -> float | None:
 
     What the allocator holds in reserve and what the driver takes for itself come on top.
     """
-    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+    if device.type != "cuda":
+        return None
+    import torch
+
+    return torch.cuda.max_memory_allocated(device) / 2**20
 
 
 def reset_peak_device(device: torch.device) -> None:
     """Start the peak of `peak_device_mib` anew, from what is allocated now."""
     if device.type == "cuda":
+        import torch
+
         torch.cuda.reset_peak_memory_stats(device)
 
 
@@ -89,6 +98,8 @@ def device_memory(device: torch.device) -> dict[str, float | None] | None:
     """
     if device.type != "cuda":
         return None
+    import torch
+
     return {
         "allocated_mib": torch.cuda.max_memory_allocated(device) / 2**20,
         "reserved_mib": torch.cuda.max_memory_reserved(device) / 2**20,
@@ -101,6 +112,8 @@ def _driver_mib(device: torch.device) -> float | None:
         import pynvml  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
+    import torch
+
     try:
         pynvml.nvmlInit()
         # Numbers of devices differ from NVML's where only some are visible: the identity does not.

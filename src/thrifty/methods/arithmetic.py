@@ -72,10 +72,13 @@ def quality_metrics(split: str, summary: dict[str, Interval]) -> dict[str, Any]:
 
 def size_metrics(model: nn.Module, file_bytes: int) -> dict[str, Any]:
     """How large a model is; tied parameters count once."""
-    parameters = list(model.parameters())
+    from thrifty.layers.flat import nonzero
+    from thrifty.layers.quantized import weights
+
+    parameters = weights(model)
     return {
         "size/parameters": measured(sum(one.numel() for one in parameters)),
-        "size/nonzero": measured(sum(int(one.count_nonzero()) for one in parameters)),
+        "size/nonzero": measured(sum(map(nonzero, parameters))),
         "size/file_mib": measured(file_bytes / 2**20),
     }
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thrifty.config.schema import Config
@@ -27,7 +26,6 @@ _SECONDS, _STEPS = 0.3, 3
 """Least time and steps that a size's rate is the median of, after one that is not counted."""
 _MEMORY_SHARE = 0.8
 """Of the memory that is free, what the next size may be expected to take: where the kernel has to kill, it may kill others."""
-_MEMORY = Path("/proc/meminfo")
 
 
 def serve(connection: Connection, config: Config, given: list[str], sizes: list[int] | None) -> None:
@@ -62,6 +60,7 @@ def _trials(config: Config, given: Collection[str], sizes: list[int] | None) -> 
     import torch
 
     from thrifty.execution.device import choose_device
+    from thrifty.execution.readings import available_mib
     from thrifty.measure.memory import PeakHostMemory, host_memory
     from thrifty.methods.train import TrainMethod
     from thrifty.stop import StopRequest
@@ -80,7 +79,7 @@ def _trials(config: Config, given: Collection[str], sizes: list[int] | None) -> 
             yield Tried(size, None, "does not fit into memory")
             return
         yield Tried(size, rate)
-        now, free = host_memory(), _free_mib()
+        now, free = host_memory(), available_mib()
         if device.type == "cpu" and memory.peak_mib and memory.before_mib and now and free:
             # Twice the size takes twice what this one took, of which the allocator may hold some.
             needed = memory.before_mib + 2 * (memory.peak_mib - memory.before_mib) - now.anonymous_mib - now.file_mib
@@ -119,12 +118,3 @@ def _doublings(smallest: int, examples: int) -> Iterator[int]:
     while size <= examples:
         yield size
         size *= 2
-
-
-def _free_mib() -> float | None:
-    from thrifty.execution.readings import parse_meminfo
-
-    try:
-        return parse_meminfo(_MEMORY.read_text()).get("MemAvailable")
-    except OSError:
-        return None

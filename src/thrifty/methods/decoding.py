@@ -15,7 +15,6 @@ from thrifty.measure.timing import collector_off, time_calls
 from thrifty.methods.arithmetic import entry
 from thrifty.methods.sequence import Sequence
 from thrifty.metrics import measured, missing
-from thrifty.precisions.base import Precision
 
 REPETITIONS = 10
 """At least so many of the tokens' are to fit in the time, so that their median has an interval."""
@@ -23,17 +22,17 @@ REPETITIONS = 10
 
 @collector_off()
 def decoding_metrics(
-    model: Decoder, precision: Precision, tokens: Tensor, device: torch.device, seconds: float
+    model: Decoder, tokens: Tensor, device: torch.device, seconds: float
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Prefill of half the context and decoding of the other half, for one sequence; the metrics and the raw samples.
 
     Args:
-        model: in evaluation mode.
+        model: as `decoder` gives it.
         tokens: one sequence (1, context) on the device.
         seconds: for everything, warm-ups included; a model too slow for it still makes the least number of calls.
     """
     end = time.perf_counter() + seconds
-    sequence = Sequence(model, precision, tokens, device)
+    sequence = Sequence(model, tokens, device)
     prefill = time_calls(sequence.prefill, device, 0.3 * seconds, percentiles=False)
     middle = sequence.positions(1)
     pace = time_calls(lambda: sequence.decode(middle), device, 0.0, percentiles=False).seconds.min()

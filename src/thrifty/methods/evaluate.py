@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,22 +23,39 @@ def predictor(
     device: torch.device,
     engine: Engine | None = None,
     example: Tensor | None = None,
+    kept: Path | None = None,
 ) -> Callable[[Tensor], Tensor]:
     """Inputs of a batch -> float32 outputs, in evaluation mode, without gradients, under the run's precision.
 
     Args:
         engine: what executes it, then for inputs shaped as `example` is only; None is PyTorch itself, for any.
+        kept: see `Engine.prepare`.
+
+    Raises:
+        Unsupported: the engine cannot take the model.
     """
     model.eval()
     forward: Callable[[Tensor], Tensor] = model
     if engine is not None:
         assert example is not None
         with torch.inference_mode(), precision.context(device.type):
-            forward = engine.prepare(model, example)
+            forward = engine.prepare(model, example, precision.name, kept)
 
     def predict(inputs: Tensor) -> Tensor:
         with torch.inference_mode(), precision.context(device.type):
             return forward(inputs).float()
+
+    return predict
+
+
+def any_shape(prepared: Callable[[Tensor], Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
+    """A predictor of inputs of any shape; one is prepared for each shape when it first comes."""
+    known: dict[torch.Size, Callable[[Tensor], Tensor]] = {}
+
+    def predict(inputs: Tensor) -> Tensor:
+        if inputs.shape not in known:
+            known[inputs.shape] = prepared(inputs)
+        return known[inputs.shape](inputs)
 
     return predict
 

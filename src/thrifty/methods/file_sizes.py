@@ -8,11 +8,8 @@ from typing import Any
 import zstandard
 from torch import nn
 
-from thrifty.formats import safetensors
+from thrifty.formats import safetensors, zstd
 from thrifty.metrics import measured
-
-ZSTD_LEVEL = 3
-"""The library's own default: higher ones take several times as long for a percent on weights."""
 
 
 def packed_sizes(run: Path, model: nn.Module) -> dict[str, Any]:
@@ -22,7 +19,7 @@ def packed_sizes(run: Path, model: nn.Module) -> dict[str, Any]:
         run: its directory.
         model: with those weights.
     """
-    compressor, size = zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=0), 0
+    compressor, size = zstandard.ZstdCompressor(level=zstd.LEVEL, threads=0), 0
     with (run / safetensors.WEIGHTS).open("rb") as file:
         for piece in compressor.read_to_iter(file):
             size += len(piece)

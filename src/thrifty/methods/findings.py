@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from thrifty.execution import inductor
 from thrifty.formats import safetensors
 from thrifty.measure.energy import EnergyMeter, energy_entry
 from thrifty.measure.memory import PeakHostMemory
+from thrifty.measure.statistics import Interval
 from thrifty.methods.arithmetic import quality_metrics, size_metrics, training_metrics
 from thrifty.methods.evaluate import scores_of
 from thrifty.methods.file_sizes import packed_sizes
@@ -27,7 +29,7 @@ from thrifty.methods.model import manifest_of
 from thrifty.methods.monitor import Trace
 from thrifty.metrics import measured, missing
 from thrifty.record import to_json
-from thrifty.store import RunDirectory
+from thrifty.store import SAMPLES, RunDirectory, read_json, read_record
 from thrifty.tasks.base import Data
 
 _MOST_KEPT = 200_000
@@ -79,15 +81,39 @@ class Findings:
         self._write_samples()
         self._write("history.csv", _history_csv(trace.history))
 
-    def weights(self, model: nn.Module, form: dict[str, Any] | None = None, sparse: bool = False) -> None:
+    def training_of(self, run: Path) -> Trace:
+        """Take over the training's metrics, raw samples and history of another run of ours, which had the same; returns its trace."""
+        kept = read_record(run)["metrics"]
+        self.metrics.update({name: one for name, one in kept.items() if name.startswith(("train/", "validation/"))})
+        self._samples["train/calls"] = read_json(run / SAMPLES)["train/calls"]
+        self._write_samples()
+        self._write("history.csv", (run / "history.csv").read_text())
+        validation = {
+            name.removeprefix("validation/"): Interval(one["value"], one.get("low"), one.get("high"))
+            for name, one in kept.items()
+            if name.startswith("validation/") and one["value"] is not None
+        }
+        return Trace(
+            [(int(steps), seconds, wait) for steps, seconds, wait in self._samples["train/calls"]], validation=validation
+        )
+
+    def weights(
+        self,
+        model: nn.Module,
+        form: dict[str, Any] | None = None,
+        sparse: bool = False,
+        quantized: dict[str, Any] | None = None,
+    ) -> None:
         """Save the model, with all that building it takes.
 
         Args:
             form: shapes of a model that has not those of its configuration.
             sparse: keep a file that leaves zeros out beside the other.
+            quantized: the quantizer's values, and the names of the layers that it has converted.
         """
         manifest = manifest_of(self.record["config"], self.record["config_hash"], self._data.shape, self._data.state())
         manifest |= {} if form is None else {"form": form}
+        manifest |= {} if quantized is None else {"quantized": quantized}
         size = safetensors.save(self.path, model, manifest, sparse)
         self.record["metrics"] |= size_metrics(model, size)
         if self._config.measure.seconds:
@@ -96,9 +122,9 @@ class Findings:
             kept = (self.path / safetensors.SPARSE).stat().st_size
             self.record["metrics"]["size/file_sparse_mib"] = measured(kept / 2**20)
 
-    def untouched(self) -> None:
+    def untouched(self, because: str) -> None:
         """Say why there is no quality."""
-        why = missing("the run was stopped; the test split was left untouched")
+        why = missing(f"{because}; the test split was left untouched")
         self.metrics[f"quality/{self._data.deciding}"] = why
 
     def quality(self, predict: Callable[[Tensor], Tensor], trace: Trace, validation_examples: int | None) -> None:
@@ -117,6 +143,13 @@ class Findings:
         train = data.glance(scores_of(predict, data, "train", validation_examples))
         metrics["quality/gap"] = measured(train[data.deciding].value - trace.validation[data.deciding].value)
         self._write_samples()
+
+    def exported(self, seconds: float, kept: Path) -> None:
+        """How long it took to make an engine's own file and to open it, and how large it is."""
+        self.metrics["infer/prepare_s"] = measured(seconds)
+        files = [one for one in kept.parent.glob(f"{kept.name}.*") if one.is_file()]
+        if files:
+            self.metrics["size/engine_file_mib"] = measured(sum(one.stat().st_size for one in files) / 2**20)
 
     def loading(self, found: Loaded) -> None:
         """What fresh processes took to load the model."""
@@ -151,7 +184,7 @@ class Findings:
         self.metrics["train/checkpoints_mib"] = measured(checkpoint_bytes / 2**20)
 
     def _write_samples(self) -> None:
-        self._write("samples.json", to_json(self._samples))
+        self._write(SAMPLES, to_json(self._samples))
 
     def _write(self, name: str, content: str) -> None:
         path = self.path / name

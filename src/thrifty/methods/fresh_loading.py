@@ -15,7 +15,7 @@ import torch
 from thrifty.config.compose import plain
 from thrifty.config.schema import Config
 from thrifty.engines.base import Engine
-from thrifty.execution.lean import LeanFailed, LeanMeasurement, LeanProcess, LeanTask, measure_in_turn
+from thrifty.execution.lean import LeanFailed, LeanMeasurement, LeanProcess, LeanTask, alone, measure_in_turn
 from thrifty.formats import safetensors
 from thrifty.methods.loading import compile_metrics, loading_metrics, not_loaded
 from thrifty.methods.shared_loading import SharedLoading
@@ -52,7 +52,7 @@ class FreshLoading:
         if self.config.measure.processes and self._known is None:
             cache = tempfile.TemporaryDirectory(prefix="thrifty-", ignore_cleanup_errors=True)
             environment = self.engine.kept_in(self._open.enter_context(cache))
-            self._lean = self._open.enter_context(LeanProcess(environment=environment))
+            self._lean = self._open.enter_context(LeanProcess(environment=environment, engine=alone(self._task.engine)))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -7,18 +7,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from thrifty.architectures.cache import Decoder
 from thrifty.engines.base import Engine
+from thrifty.errors import Unsupported
 from thrifty.measure.ceiling import matmul_ceiling
 from thrifty.measure.device import synchronise
 from thrifty.measure.energy import LEAST_SECONDS, EnergyMeter, energy_entry
 from thrifty.measure.flops import forward_flops, training_flops
 from thrifty.measure.statistics import Interval, median_interval
 from thrifty.measure.timing import Timed, collector_off, percentile_ms, time_calls
+from thrifty.methods.agreement import Agreement
 from thrifty.methods.arithmetic import compute_metrics, entry
+from thrifty.methods.decoder import decoder
 from thrifty.methods.decoding import decoding_metrics, not_decoded
 from thrifty.methods.evaluate import predictor
 from thrifty.methods.model import architecture_of, example_inputs, load_trained, untrained
@@ -50,14 +52,16 @@ def inference_metrics(
     trained = load_trained(directory, device)
     architecture, shape = architecture_of(trained.manifest), trained.manifest["shape"]
     eager = predictor(trained.module, trained.precision, device)
-    errors: list[float] = []
+    agreement = Agreement(
+        "eager" if engine is None else engine.name, trained.precision.name, trained.manifest.get("quantized") is not None
+    )
 
     def ready(some: torch.Tensor) -> Callable[[], object]:
         """A call that predicts these inputs; another engine has then done so once, and was held to PyTorch itself."""
         if engine is None or engine.name == "eager":
             return lambda: eager(some)
-        predict = predictor(trained.module, trained.precision, device, engine, some)
-        errors.append(float((predict(some) - eager(some)).abs().max()))
+        predict = predictor(trained.module, trained.precision, device, engine, some, trained.kept)
+        agreement.tell(predict(some), eager(some))
         return lambda: predict(some)
 
     def inputs(size: int) -> torch.Tensor:
@@ -92,6 +96,8 @@ def inference_metrics(
     for size in dict.fromkeys(further_batch_sizes):
         try:
             timed = time_calls(ready(inputs(size)), device, seconds, percentiles=False)
+        except Unsupported:
+            raise
         except Exception as error:  # noqa: BLE001 - a model may fail at a size for any reason; it becomes the metrics' own
             why = missing(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
             found |= {batch_metric(size, of): why for of in ("latency_ms", "samples_per_s")}
@@ -100,16 +106,21 @@ def inference_metrics(
         found[batch_metric(size, "samples_per_s")] = _rate(timed, size)
         samples[f"infer/batch_{size}_s"] = timed.as_samples()
         timings.append(timed)
-    if errors:
-        found["infer/max_error"] = measured(float(np.max(errors)), n=len(errors))  # not a number where one of them is none
-    if isinstance(trained.module, Decoder) and engine is not None and engine.name != "eager":
-        found |= not_decoded(
-            f"engine={engine.name}: prompts and tokens are still run by PyTorch itself; engine=eager measures them"
-        )
-    elif isinstance(trained.module, Decoder):
-        decoding, decoding_samples = decoding_metrics(trained.module, trained.precision, one, device, seconds / 2)
-        found |= decoding
-        samples |= decoding_samples
+    if isinstance(trained.module, Decoder):
+        plain = decoder(trained.module, trained.precision, device)
+        try:
+            by_token = plain
+            if engine is not None and engine.name != "eager":
+                by_token = decoder(trained.module, trained.precision, device, engine, trained.kept)
+                for ours, theirs in zip(_first_answers(by_token, one), _first_answers(plain, one), strict=True):
+                    agreement.tell(ours, theirs)
+            decoding, decoding_samples = decoding_metrics(by_token, one, device, seconds / 2)
+        except Unsupported as error:
+            found |= not_decoded(str(error))
+        else:
+            found |= decoding
+            samples |= decoding_samples
+    found |= agreement.metrics()
 
     found["infer/flops_per_sample"] = measured(forward_flops(lambda: untrained(trained.manifest), one))
     with trained.precision.context(device.type):  # tf32 is a mode of the device, not a dtype
@@ -118,6 +129,14 @@ def inference_metrics(
     samples["ceiling_flops_per_s"] = ceiling
     flags = {"not_steady": not all(one.steady for one in timings), "recompiled": any(one.recompiled for one in timings)}
     return found, samples, [flag for flag, raised in flags.items() if raised]
+
+
+def _first_answers(model: Decoder, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits after a prompt of half the context, and after one token more."""
+    half = max(1, model.context // 2)
+    logits, cache = model.prefill(tokens[:, :half])
+    prompt = logits.float().clone()  # an engine may write the next ones there
+    return prompt, model.decode(tokens[:, half : half + 1], cache).float() if half < model.context else prompt
 
 
 def _go_on(call: Callable[[], object], device: torch.device, end: float) -> None:

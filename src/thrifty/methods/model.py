@@ -17,8 +17,10 @@ from thrifty.config.choices.precisions import Precision
 from thrifty.engines.base import Engine
 from thrifty.errors import BadData, Unsupported
 from thrifty.formats import safetensors
+from thrifty.layers.quantized import settle
 from thrifty.precisions.base import Precision as PrecisionContext
 from thrifty.pruners.form import given_form
+from thrifty.quantizers.base import Quantizer
 
 
 def build_model(architecture: Architecture, shape: dict[str, int], dropout: float) -> nn.Module:
@@ -64,13 +66,22 @@ class TrainedModel:
     module: nn.Module
     manifest: dict[str, Any]
     precision: PrecisionContext
+    directory: Path
+
+    @property
+    def kept(self) -> Path:
+        """What files that engines make of it are called, but for the suffix: no other model's are called so."""
+        return self.directory / f"model-{self.manifest['sha256'][:12]}"
 
 
-def load_trained(directory: Path, device: torch.device, expected_hash: str | None = None) -> TrainedModel:
+def load_trained(
+    directory: Path, device: torch.device, expected_hash: str | None = None, executed_in: dict[str, Any] | None = None
+) -> TrainedModel:
     """Read, check and build a run's model.
 
     Args:
         expected_hash: the configuration the run's record names; a model of another one is refused.
+        executed_in: values of the precision to predict in; None is the one that it was made in.
 
     Raises:
         BadData: files missing, altered, truncated, or of another run.
@@ -82,19 +93,38 @@ def load_trained(directory: Path, device: torch.device, expected_hash: str | Non
                 f"{directory}: {safetensors.MANIFEST} is of configuration {manifest['config_hash'][:12]}, the record of "
                 f"{expected_hash[:12]}; the directory mixes two runs"
             )
-        precision_config: Precision = choice_of("precision", manifest["precision"])
-        module = untrained(manifest)
-        precision = registry.load("precision", precision_config.name)(precision_config)
+        module, precision = untrained(manifest), _precision_of(manifest["precision"])
         module.to(precision.weight_dtype)
+        if manifest.get("quantized") is not None:
+            _give_quantization(module, manifest["quantized"])
         safetensors.load(directory, manifest, module, device)
+        settle(module)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         why = (str(error).splitlines() or ["empty"])[0]
         raise BadData(f"{directory / safetensors.MANIFEST}: is not a manifest of ours, or was altered ({why})") from error
-    return TrainedModel(precision.prepared(module, device.type), manifest, precision)
+    if executed_in is not None and executed_in != manifest["precision"]:
+        precision = _precision_of(executed_in)
+        module.to(precision.weight_dtype)
+    return TrainedModel(precision.prepared(module, device.type), manifest, precision, directory)
+
+
+def _precision_of(values: dict[str, Any]) -> PrecisionContext:
+    config: Precision = choice_of("precision", values)
+    return registry.load("precision", config.name)(config)
+
+
+def _give_quantization(module: nn.Module, quantized: dict[str, Any]) -> None:
+    """Replace the layers that were quantised by ones of the same kind, to be filled."""
+    config = choice_of("quantizer", quantized["quantizer"])
+    quantizer: Quantizer = registry.load("quantizer", config.name)(config)
+    there = set(quantizer.targets(module).layers)
+    if not isinstance(quantized["layers"], list) or not set(quantized["layers"]) <= there:
+        raise ValueError("quantized: names layers that the model has not")
+    quantizer.convert(module, quantized["layers"])
 
 
 def untrained(manifest: dict[str, Any], dropout: float = 0.0) -> nn.Module:
-    """The model that a manifest describes, without numbers: on the meta device."""
+    """The model that a manifest describes, without numbers and before it was quantised: on the meta device."""
     with shapes_only():
         module = build_model(architecture_of(manifest), manifest["shape"], dropout)
         return given_form(module, manifest["form"]) if manifest.get("form") is not None else module

@@ -4,53 +4,48 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from thrifty.config import registry
 from thrifty.config.choices.methods import Pace, Prune
-from thrifty.errors import BadConfiguration, BadData, Unsupported
+from thrifty.errors import BadConfiguration, Unsupported
 from thrifty.events import Preparing
-from thrifty.execution.batch_size import BatchSize
-from thrifty.measure.energy import EnergyMeter
+from thrifty.execution.beginning import FROM_NOTHING, Beginning
 from thrifty.measure.flops import nonzero_flops
-from thrifty.measure.memory import PeakHostMemory
 from thrifty.measure.statistics import Interval
+from thrifty.methods.compress import CompressMethod
 from thrifty.methods.data_parallel import Alone
-from thrifty.methods.evaluate import predictor, scores_of
-from thrifty.methods.model import build_model, example_inputs
+from thrifty.methods.model import example_inputs
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Trace
 from thrifty.methods.pruning import MaskUpkeep, by_rounds
 from thrifty.methods.quality_loss import difference_between, loss_between
 from thrifty.methods.sensitivity import layers_alone
 from thrifty.methods.sparsity_search import SparsitySearch
-from thrifty.methods.train import TrainMethod
 from thrifty.metrics import measured, missing
-from thrifty.pruners.base import Calibration, MaskPruner, UnitPruner
+from thrifty.pruners.base import MaskPruner, UnitPruner
 from thrifty.pruners.blocks import full_names
 from thrifty.pruners.form import form_of
 from thrifty.pruners.pace import due_steps
 from thrifty.pruners.targets import find_targets
-from thrifty.store import read_record
-
-_CALIBRATION_BATCH = 32
 
 
-class PruneMethod(TrainMethod):
+class PruneMethod(CompressMethod):
     """A training of a model that loses weights at its begin, or while it goes on."""
+
+    verb = "pruned"
+    carried = ("sensitivity", "search")
 
     def prepare(
         self,
         given: Collection[str],
-        resumed: Path | None = None,
-        found: BatchSize | None = None,
-        origin: Path | None = None,
+        beginning: Beginning = FROM_NOTHING,
     ) -> dict[str, Any]:
         """As for a training; and hold the pruner to the model.
 
@@ -66,10 +61,9 @@ class PruneMethod(TrainMethod):
         self.method = method
         self.sparsity = config.sparsity if isinstance(config.sparsity, float) else 0.0
         self.search = None if isinstance(config.sparsity, float) else SparsitySearch(config.max_quality_loss or 0.0)
-        # A search that was cut off begins anew.
-        about = super().prepare(given, resumed if self.search is None else None, found, origin)
-        assert self._initial is not None
-        self.dense_record, self._dense_form = read_record(self._initial), self.form
+        if self.search is not None:
+            beginning = replace(beginning, resumed=None)  # one that was cut off begins anew
+        about = super().prepare(given, beginning)
         if method.rewind:
             self._check_rewind()
         self.round_steps = self.steps if method.rewind else round(method.finetune * self.steps)
@@ -84,32 +78,14 @@ class PruneMethod(TrainMethod):
         targets = find_targets(model, config.pruner.protect)
         in_full = full_names(model)
         self._open, self._open_weights = {in_full[name] for name in targets.weights}, targets.total
-        if self.pruner.calibrates and method.calibration > self.data.sizes["train"]:
-            raise BadData(
-                f"method.calibration={method.calibration}: the training split has {self.data.sizes['train']} examples; "
-                "give fewer, or more data"
-            )
-        about["about"] += [f"pruned from {self.dense_record['id']}", targets.protected_sentence]
-        if self.dense_record["data"].get("sha256") != self.data.fingerprint:
-            about["about"].append("the dense model was trained on other data: its quality is that of other examples")
+        if self.pruner.calibrates:
+            self._check_calibration(method.calibration)
+        about["about"].append(targets.protected_sentence)
         if self.dense_record["metrics"].get("size/nonzero") != self.dense_record["metrics"].get("size/parameters"):
             about["about"].append(
                 "the model pruned has zeros already; those that this pruner does not take grow back in training"
             )
         return about
-
-    def run(self, directory: Any) -> tuple[str, str | None]:
-        """As a training; and say what compressing cost.
-
-        Raises:
-            Diverged: the loss became infinite or not a number.
-            Unsupported: nothing of the model can be removed, or not as much.
-        """
-        self._record = directory.record
-        status, reason = super().run(directory)
-        if status == "ok":
-            self._tell_cost()
-        return status, reason
 
     def _check_rewind(self) -> None:
         began = self.dense_record["parents"]
@@ -119,11 +95,11 @@ class PruneMethod(TrainMethod):
                 "does not give its first ones; take one that was trained from the beginning"
             )
 
-    def _made(self) -> tuple[Trace, nn.Module]:
+    def _compressed(self) -> tuple[Trace, nn.Module]:
         if self.method.sensitivity:
             self._record["sensitivity"] = self._sensitivity()
         if self.search is None:
-            return super()._made()
+            return self._pruned_once()
         dense = self._scores(super()._model())
         flags, spent, kept = list(self._record["flags"]), 0.0, None
         self._steps_of_all, refused = 0, None
@@ -134,12 +110,12 @@ class PruneMethod(TrainMethod):
             self.sparsity, self.form = sparsity, self._dense_form
             pl.seed_everything(self.config.seed, verbose=False)
             try:
-                trace, model = super()._made()
+                trace, model = self._pruned_once()
             except Unsupported as error:  # no such share can be made: as if it cost too much
                 self.search.refuse(sparsity)
                 refused = error
                 continue
-            spent += self.pruning_s + trace.seconds
+            spent += self.compressing_s + trace.seconds
             self._steps_of_all += trace.steps
             if trace.stopped:
                 if kept is None:
@@ -155,15 +131,18 @@ class PruneMethod(TrainMethod):
         self.sparsity, trace, model, self.form, self.upkeep, memory, self.pruner.about = kept
         self._record["flags"] = list(flags)
         self._keep_training(trace, memory)  # those after it have overwritten it
-        self.pruning_s = spent - trace.seconds
+        self.compressing_s = spent - trace.seconds
         self._record["search"] = self.search.rows()
         self._record["data"]["about"].append(self.search.sentence())
         self._record["flags"] += self.search.flags()
         return trace, model
 
-    def _keep_training(self, trace: Trace, memory: PeakHostMemory) -> None:
-        self._memory = memory
-        super()._keep_training(trace, memory)
+    def _pruned_once(self) -> tuple[Trace, nn.Module]:
+        return self._train(self._model())
+
+    def _taken_over(self, run: Path) -> tuple[Trace, nn.Module]:
+        self.upkeep = None
+        return super()._taken_over(run)
 
     def _sensitivity(self) -> list[dict[str, Any]]:
         model = super()._model()
@@ -179,21 +158,12 @@ class PruneMethod(TrainMethod):
             self.config.pruner,
             self.method.sensitivity,
             example_inputs(self.config.architecture, self.data.shape, 2).to(self.device),
-            lambda: self._calibration(model),
+            lambda: self._calibration(self.method.calibration),
             judge,
             lambda sentence: self.emit(Preparing(sentence)),
             lambda: self.stop.reason is not None,
         )
         return [one.as_row() for one in found]
-
-    def _scores(self, model: nn.Module) -> dict[str, np.ndarray]:
-        """Of every example of the validation split."""
-        return scores_of(predictor(model, self.precision, self.device), self.data, "validation", None)
-
-    def _fresh(self, device: str) -> nn.Module:
-        with torch.device(device):
-            model = build_model(self.config.architecture, self.data.shape, self.config.regularizer.dropout or 0.0)
-        return self._in_form(model)
 
     def _model(self) -> nn.Module:
         model = super()._model()
@@ -203,12 +173,12 @@ class PruneMethod(TrainMethod):
             self.upkeep = None
         else:
             self.upkeep = self._masked(model, self.pruner)
-        self.pruning_s = time.perf_counter() - begin
+        self.compressing_s = time.perf_counter() - begin
         return model
 
     def _shrunk(self, model: nn.Module, pruner: UnitPruner) -> nn.Module:
         example = example_inputs(self.config.architecture, self.data.shape, 2).to(self.device)
-        calibration = self._calibration(model) if pruner.calibrates else None
+        calibration = self._calibration(self.method.calibration) if pruner.calibrates else None
         shrunk = pruner.shrink(model, self.sparsity, example, calibration)
         self.form = form_of(shrunk)
         return shrunk
@@ -219,7 +189,7 @@ class PruneMethod(TrainMethod):
             model,
             pruner,
             due,
-            (lambda: self._calibration(model)) if pruner.calibrates else None,
+            (lambda: self._calibration(self.method.calibration)) if pruner.calibrates else None,
             self._first_weights() if self.method.rewind else None,
         )
         if 0 in due:
@@ -235,17 +205,6 @@ class PruneMethod(TrainMethod):
         torch.set_rng_state(state)
         return first.state_dict()
 
-    def _calibration(self, model: nn.Module) -> Calibration:
-        """The same examples each time, drawn from the training split."""
-        drawn = torch.randperm(self.data.sizes["train"], generator=torch.Generator().manual_seed(self.config.seed))
-        batches = [self.data.batch("train", one) for one in drawn[: self.method.calibration].split(_CALIBRATION_BATCH)]
-
-        def forward(module: nn.Module, inputs: Tensor) -> Tensor:
-            with self.precision.context(self.device.type):
-                return module(inputs).float()
-
-        return Calibration(batches, self.data.loss, forward)
-
     def _module(self, model: nn.Module, ranks: Alone | None = None) -> TrainingModule:
         module = super()._module(model, ranks)
         module.upkeep = self.upkeep
@@ -256,19 +215,9 @@ class PruneMethod(TrainMethod):
         return module
 
     def _train(self, model: nn.Module) -> tuple[Trace, nn.Module]:
-        if self.steps:
-            trace, model = super()._train(model)
-            if self.rank.leads and trace.stopped is None and self.upkeep is not None:
-                self._finish_masks(trace, model, self.upkeep)
-            return trace, model
-        trace = Trace()
-        if not self.rank.leads:
-            return trace, model
-        memory, self._energy = PeakHostMemory(), EnergyMeter(self.device)
-        with memory, self._energy:
-            trace.validation = self.data.summarise(self._validation_scores(model.eval()))
-        self._keep_training(trace, memory)
-        self._checkpoint_bytes = 0
+        trace, model = super()._train(model)
+        if self.steps and self.rank.leads and trace.stopped is None and self.upkeep is not None:
+            self._finish_masks(trace, model, self.upkeep)
         return trace, model
 
     def _finish_masks(self, trace: Trace, model: nn.Module, upkeep: MaskUpkeep) -> None:
@@ -285,9 +234,8 @@ class PruneMethod(TrainMethod):
             trace.validation = self.data.summarise(self._validation_scores(model))
             self._keep_training(trace, self._memory)
 
-    def _save(self, model: nn.Module) -> None:
+    def _write_weights(self, model: nn.Module) -> None:
         self.findings.weights(model, self.form, sparse=isinstance(self.pruner, MaskPruner))
-        self._finished = model
         in_full = full_names(model)
         left = sum(int(one.count_nonzero()) for name, one in model.named_parameters() if in_full[name] in self._open)
         self.findings.metrics["compress/sparsity"] = measured(1 - left / self._open_weights)
@@ -296,17 +244,18 @@ class PruneMethod(TrainMethod):
 
     def _tell_cost(self) -> None:
         metrics = self.findings.metrics
-        metrics["compress/time_s"] = measured(self.pruning_s + metrics["train/time_s"]["value"])
         counted = metrics.get("infer/flops_per_sample")
         if counted is not None:
             one = example_inputs(self.config.architecture, self.data.shape, 1).to(self.device)
             with self.precision.context(self.device.type):
                 executed = nonzero_flops(self._finished.eval(), one, int(counted["value"]))
             metrics["infer/nonzero_flops_per_sample"] = measured(executed)
-        flops, steps = metrics.get("train/flops"), metrics["train/steps"]["value"]
-        if flops is not None and flops["value"] is not None:
-            if self.search is not None and isinstance(self.pruner, UnitPruner):
-                metrics["compress/flops"] = missing("a search, and each model that it trained was of another size")
-            else:  # a search trains for each sparsity it tries
-                times = self._steps_of_all / steps if self.search is not None and steps else 1.0
-                metrics["compress/flops"] = measured(flops["value"] * times)
+        super()._tell_cost()
+
+    def _cost_in_flops(self, training: float) -> dict[str, Any]:
+        if self.search is None:
+            return measured(training)
+        if isinstance(self.pruner, UnitPruner):
+            return missing("a search, and each model that it trained was of another size")
+        steps = self.findings.metrics["train/steps"]["value"]
+        return measured(training * self._steps_of_all / steps if steps else training)  # it trains for each sparsity it tries

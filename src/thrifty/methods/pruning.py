@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thrifty.pruners.base import Calibration, MaskPruner
+from thrifty.layers.calibration import Calibration
+from thrifty.pruners.base import MaskPruner
 from thrifty.pruners.masking import Masking
 
 

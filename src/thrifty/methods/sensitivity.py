@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from thrifty.config import registry
 from thrifty.config.choices.pruners import Pruner
 from thrifty.errors import Unsupported
+from thrifty.layers.calibration import Calibration
 from thrifty.measure.statistics import Interval
-from thrifty.pruners.base import Calibration, MaskPruner
+from thrifty.pruners.base import MaskPruner
 from thrifty.pruners.masking import Masking
 from thrifty.pruners.targets import find_targets
 

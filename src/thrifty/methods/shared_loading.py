@@ -17,7 +17,7 @@ from thrifty.atomic import write_atomically
 from thrifty.execution.lean import LeanMeasurement, measurement_from
 from thrifty.store import SHARED
 
-_DECIDING = ("architecture", "shape", "form", "precision")
+_DECIDING = ("architecture", "shape", "form", "precision", "quantized")
 """Of the manifest, all that decides what loading and calling takes."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from thrifty.architectures.shapes_only import shapes_only
 from thrifty.config import registry
@@ -20,17 +20,17 @@ from thrifty.config.schema import Config
 from thrifty.engines.compile import compiled_for_training
 from thrifty.errors import BadConfiguration, Diverged, Unsupported
 from thrifty.events import Event, Preparing
-from thrifty.execution.batch_size import BatchSize
+from thrifty.execution.beginning import FROM_NOTHING, Beginning
 from thrifty.execution.ranks import Rank
 from thrifty.measure.energy import EnergyMeter
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
 from thrifty.measure.statistics import Interval
 from thrifty.methods.checkpoints import Checkpoints
 from thrifty.methods.data_parallel import Alone, cpu_seconds_elsewhere, joined
-from thrifty.methods.evaluate import predictor, scores_of
+from thrifty.methods.evaluate import any_shape, predictor, scores_of
 from thrifty.methods.findings import Findings
 from thrifty.methods.fresh_loading import FreshLoading
-from thrifty.methods.model import build_model, load_trained, same_architecture
+from thrifty.methods.model import build_model, example_inputs, load_trained, same_architecture
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.monitor import Limits, Trace, TrainingMonitor, lightning_trainer
 from thrifty.methods.profiling import profile_run
@@ -82,17 +82,12 @@ class TrainMethod:
     def prepare(
         self,
         given: Collection[str],
-        resumed: Path | None = None,
-        found: BatchSize | None = None,
-        origin: Path | None = None,
+        beginning: Beginning = FROM_NOTHING,
     ) -> dict[str, Any]:
         """Read the data and hold the configuration to it, before anything is written; returns the record's `data`.
 
         Args:
             given: keys the user gave: the default batch gives way to a small training split, one asked for does not.
-            resumed: directory of the run that goes on, if one does.
-            found: for batch_size=auto.
-            origin: directory of the run whose weights to begin with; else `checkpoint` may name one.
 
         Raises:
             BadConfiguration: a batch larger than the training split, label smoothing without classes, or a checkpoint of
@@ -102,16 +97,16 @@ class TrainMethod:
         """
         config = self.config
         self.emit(Preparing(f"reading the {config.task.name} data"))
-        task = registry.load("task", config.task.name)(config.task)
+        task = registry.load("task", config.task.name)(config.task, Path(config.store))
         self.data = task.prepare(config.architecture)
-        self.batch_size = batch_size_for(config, self.data, given, found)
+        self.batch_size = batch_size_for(config, self.data, given, beginning.batch_size)
         check_levers(config, self.data, self.batch_size, self.device)
         self.steps = config.budget.steps_for(self.data.sizes["train"], self.batch_size)
-        self._find_checkpoint(origin)
+        self._find_checkpoint(beginning.origin)
         self._of = f"{config_hash(plain(config))} {self.data.fingerprint}"
         self._went_on: dict[str, Any] | None = None
-        if resumed is not None:
-            self._take_up(resumed)
+        if beginning.resumed is not None:
+            self._take_up(beginning.resumed)
         with shapes_only():
             model = build_model(config.architecture, self.data.shape, 0.0)
             parameters = sum(one.numel() for one in model.parameters())
@@ -147,7 +142,7 @@ class TrainMethod:
         # A stop asked for after the last call came too late to cut training short, not too late to be obeyed.
         trace.stopped = trace.stopped or self.stop.reason
         if trace.stopped:
-            self.findings.untouched()
+            self.findings.untouched("the run was stopped")
             return status_of(trace.stopped), f"{trace.stopped} at step {trace.steps} of {self.steps}"
         self._look_at(model, trace, directory.record["config_hash"])
         if self.config.profile:  # last: it slows what it watches, and trains on
@@ -169,7 +164,7 @@ class TrainMethod:
         # A fresh process makes its imports while the test split is evaluated.
         with FreshLoading(self.config, its_hash, self.path, self.device, self.engine) as loading:
             self.emit(Preparing("evaluating on the test split"))
-            self.findings.quality(predictor(model, self.precision, self.device), trace, self._validation_examples)
+            self.findings.quality(self._as_executed(model), trace, self._validation_examples)
             if loading.takes_time:
                 and_compiles = " and compiles" if self.engine.compiles else ""
                 self.emit(Preparing(f"measuring a fresh process that loads{and_compiles} the model"))
@@ -179,6 +174,22 @@ class TrainMethod:
             # The ceiling is that of one GPU, and of all cores.
             seconds = trace.seconds * (self.rank.of if self.device.type == "cuda" else 1)
             self.findings.speed(self.engine, self.batch_size, trace.steps * self.batch_size, seconds)
+
+    def _as_executed(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
+        """Predictions by the run's engine where it computes in a way of its own, else by PyTorch."""
+        if not self.engine.exports:
+            return predictor(model, self.precision, self.device)
+        trained = load_trained(self.path, self.device)
+        self.emit(Preparing(f"exporting the model for engine={self.engine.name}"))
+        begin = time.perf_counter()
+        first = example_inputs(self.config.architecture, self.data.shape, 1).to(self.device)
+
+        def prepared(some: Tensor) -> Callable[[Tensor], Tensor]:
+            return predictor(trained.module, self.precision, self.device, self.engine, some, trained.kept)
+
+        prepared(first)(first)
+        self.findings.exported(time.perf_counter() - begin, trained.kept)
+        return any_shape(prepared)
 
     def follow(self) -> None:
         """Instead of `run`, of a rank that does not lead: train with the others, and no more.
@@ -200,6 +211,12 @@ class TrainMethod:
         self._initial = origin or find_run(Path(self.config.store), given)
         record = read_record(self._initial)
         trained = load_trained(self._initial, torch.device("cpu"), record["config_hash"])
+        if trained.manifest.get("quantized") is not None:
+            began = f", or the run that it was made from: checkpoint={record['parents'][0]}" if record["parents"] else ""
+            raise BadConfiguration(
+                f"checkpoint={given}: holds a quantised model, whose weights are no longer there to go on with; name a dense or a pruned one"
+                f"{began}"
+            )
         if not same_architecture(self.config.architecture, trained.manifest) or trained.manifest["shape"] != self.data.shape:
             raise BadConfiguration(
                 f"checkpoint={given}: holds {trained.manifest['architecture']} for {trained.manifest['shape']}, this run has "

@@ -13,6 +13,7 @@ from thrifty.architectures.shapes_only import given_memory, shapes_only
 from thrifty.config import registry
 from thrifty.config.choice import choice_of
 from thrifty.measure.workload import Workload
+from thrifty.methods.agreement import Agreement
 from thrifty.methods.evaluate import predictor
 from thrifty.methods.model import architecture_of, build_model, engine_for, example_inputs, load_trained
 
@@ -24,21 +25,35 @@ _LEAD_IN = 6
 """Forward passes, where many make a call."""
 
 
-def prediction(run: str, config_hash: str, batch_size: int, device: str, engine: dict[str, Any] | None = None) -> Workload:
-    """Predictions of a run's model for a batch, under the run's precision.
+def prediction(
+    run: str,
+    config_hash: str,
+    batch_size: int,
+    device: str,
+    engine: dict[str, Any] | None = None,
+    precision: dict[str, Any] | None = None,
+    held_to_eager: bool = False,
+) -> Workload:
+    """Predictions of a run's model for a batch.
 
     Args:
         engine: the values of the run's engine; it compiles, where it does, in the first call. None is PyTorch itself.
+        precision: the values of the one to predict in; None is the run's.
+        held_to_eager: first hold what the engine predicts to what PyTorch itself does.
 
     Raises:
         BadData: files missing, altered, truncated, or of another run.
-        Unsupported: an engine that cannot run here.
+        Unsupported: an engine that cannot run here, or predicts something else.
     """
     where = torch.device(device)
     executes = engine_for(engine or {"name": "eager"}, where)
-    trained = load_trained(Path(run), where, config_hash)
+    trained = load_trained(Path(run), where, config_hash, precision)
     inputs = example_inputs(architecture_of(trained.manifest), trained.manifest["shape"], batch_size).to(where)
-    predict = predictor(trained.module, trained.precision, where, executes, inputs)
+    predict = predictor(trained.module, trained.precision, where, executes, inputs, trained.kept)
+    if held_to_eager and executes.name != "eager":
+        quantised = trained.manifest.get("quantized") is not None
+        expected = predictor(trained.module, trained.precision, where)(inputs)
+        Agreement(executes.name, trained.precision.name, quantised).tell(predict(inputs), expected)
     return Workload(lambda: predict(inputs), where, batch_size)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -68,7 +67,7 @@ class Fp8(Precision):
         return f"precision=fp8: {len(converted_layers(model))} of {layers} layers compute in 8 bits, the others in bfloat16"
 
     def unsupported(self, device_type: str) -> str | None:
-        """All but NVIDIA's GPUs since Ada and Hopper; and where torchao is not installed."""
+        """All but NVIDIA's GPUs since Ada and Hopper."""
         if device_type != "cuda":
             return (
                 f"precision=fp8: a matter of NVIDIA's tensor cores since Ada and Hopper, which device={device_type} has not; "
@@ -76,8 +75,6 @@ class Fp8(Precision):
             )
         if torch.cuda.is_available() and torch.cuda.get_device_capability() < _FIRST_CAPABILITY:
             return f"precision=fp8: {torch.cuda.get_device_name()} is older than 8-bit floating point; use precision=bf16"
-        if importlib.util.find_spec("torchao") is None:
-            return "precision=fp8: needs torchao, which is not installed; pip install 'thrifty[fp8]', or use precision=bf16"
         return None
 
 

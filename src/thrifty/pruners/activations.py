@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from thrifty.pruners.base import Calibration
+from thrifty.layers.calibration import Calibration
 
 
 def input_norms(model: nn.Module, layers: dict[str, nn.Module], calibration: Calibration) -> dict[str, Tensor]:

@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-LEAST_CALIBRATION = 8
-"""Examples below which activations or gradients tell nothing of a layer."""
+from thrifty.layers.calibration import Calibration
+
 Masks = dict[str, Tensor]
 """By parameter name: bool, of the parameter's shape; True stays."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Training examples for the pruners that look at activations or gradients."""
-
-    batches: list[tuple[Tensor, Tensor]]
-    """Inputs and targets, on the model's device."""
-    loss: Callable[[Tensor, Tensor], Tensor]
-    """(outputs, targets) -> mean loss, a scalar."""
-    forward: Callable[[nn.Module, Tensor], Tensor]
-    """Calls a module on inputs, in the run's precision."""
-
-    def outputs(self, model: nn.Module) -> Iterator[Tensor]:
-        """Of every batch, in order; the caller decides on gradients and on the mode."""
-        for inputs, _ in self.batches:
-            yield self.forward(model, inputs)
-
-    @property
-    def examples(self) -> int:
-        """In all batches."""
-        return sum(len(inputs) for inputs, _ in self.batches)
 
 
 class MaskPruner(ABC):

@@ -11,7 +11,8 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch.optim import Optimizer
 
 from thrifty.errors import Unsupported
-from thrifty.pruners.base import Calibration, MaskPruner
+from thrifty.layers.calibration import Calibration
+from thrifty.pruners.base import MaskPruner
 from thrifty.pruners.masking import Masking
 
 

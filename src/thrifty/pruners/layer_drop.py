@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from thrifty.config.choices.pruners import LayerDrop, Spacing
 from thrifty.errors import BadConfiguration, Unsupported
-from thrifty.pruners.base import Calibration, UnitPruner
+from thrifty.layers.calibration import Calibration
+from thrifty.pruners.base import UnitPruner
 from thrifty.pruners.blocks import block_lists, keep_blocks
 from thrifty.pruners.protected_layers import protected_layers
 

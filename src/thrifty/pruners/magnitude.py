@@ -8,7 +8,8 @@ from __future__ import annotations
 from torch import nn
 
 from thrifty.config.choices.pruners import Scoped
-from thrifty.pruners.base import Calibration, MaskPruner, Masks
+from thrifty.layers.calibration import Calibration
+from thrifty.pruners.base import MaskPruner, Masks
 from thrifty.pruners.selection import by_scope
 from thrifty.pruners.targets import find_targets
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from thrifty.config.choices.pruners import Movement
-from thrifty.pruners.base import Calibration, MaskPruner, Masks
+from thrifty.layers.calibration import Calibration
+from thrifty.pruners.base import MaskPruner, Masks
 from thrifty.pruners.selection import by_scope
 from thrifty.pruners.targets import find_targets
 

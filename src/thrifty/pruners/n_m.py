@@ -9,7 +9,8 @@ from torch import nn
 
 from thrifty.config.choices.pruners import NM, nearest_pattern
 from thrifty.errors import Unsupported
-from thrifty.pruners.base import Calibration, MaskPruner, Masks
+from thrifty.layers.calibration import Calibration
+from thrifty.pruners.base import MaskPruner, Masks
 from thrifty.pruners.selection import of_all, of_groups
 from thrifty.pruners.targets import Targets, find_targets
 

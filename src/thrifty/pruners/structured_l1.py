@@ -9,7 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from thrifty.config.choices.pruners import Structured
-from thrifty.pruners.base import Calibration, UnitPruner
+from thrifty.layers.calibration import Calibration
+from thrifty.pruners.base import UnitPruner
 from thrifty.pruners.units import shrink_units
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from thrifty.config.choices.pruners import Structured
 from thrifty.errors import BadConfiguration, Diverged
-from thrifty.pruners.base import Calibration, UnitPruner
+from thrifty.layers.calibration import Calibration
+from thrifty.pruners.base import UnitPruner
 from thrifty.pruners.units import Importance, shrink_units
 
 FEWEST_EXAMPLES = 8

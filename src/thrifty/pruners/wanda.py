@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from thrifty.config.choices.pruners import Pruner
 from thrifty.errors import BadConfiguration, Unsupported
+from thrifty.layers.calibration import Calibration
 from thrifty.pruners.activations import input_norms
-from thrifty.pruners.base import Calibration, MaskPruner, Masks
+from thrifty.pruners.base import MaskPruner, Masks
 from thrifty.pruners.selection import of_rows
 from thrifty.pruners.targets import LAYERS, Targets, find_targets
 

@@ -9,10 +9,10 @@ from typing import Any
 from thrifty.config.schema import ModelSize
 from thrifty.metrics import improves
 from thrifty.record import reproducing_command
+from thrifty.report.compressed import compared, deciding_metric, is_physical, method_of
 from thrifty.report.numbers import duration
 from thrifty.report.plan import full_seconds, key_of, planned_steps, step_seconds, without
 from thrifty.report.points import is_worse
-from thrifty.report.pruned import compared, deciding_metric, is_physical, is_pruned
 
 Advice = tuple[str, str]
 """A command, and why."""
@@ -37,7 +37,8 @@ def next_steps(record: dict[str, Any], most: int = 3) -> list[Advice]:
         return list(_after_a_stop(record))
     if status != "ok":
         return []
-    found = _after_pruning(record) if is_pruned(record) else _after_success(record)
+    after = {"prune": _after_pruning, "quantize": _after_quantising, "optimize": _after_optimising}
+    found = after.get(method_of(record), _after_success)(record)
     return [*list(found)[: most - 1], _use(record)]
 
 
@@ -73,6 +74,36 @@ def _after_pruning(record: dict[str, Any]) -> Iterator[Advice]:
     row, longer = compared(record, deciding_metric(record)), record["config"]["method"]["finetune"] < 1
     if longer and is_worse(deciding_metric(record), row.get("low"), row.get("high")):
         yield _again(record, "it lost quality: as many steps as the dense model had win back some of it", "method.finetune=1")
+
+
+def _after_quantising(record: dict[str, Any]) -> Iterator[Advice]:
+    """An engine that computes with integers, and what wins quality back."""
+    quantizer, engine = record["config"]["quantizer"]["name"], record["config"]["engine"]["name"]
+    name = deciding_metric(record)
+    row, latency = compared(record, name), compared(record, "infer/latency_ms")
+    if is_worse(name, row.get("low"), row.get("high")):
+        yield _again(record, "it lost quality: leave the layers that cost most as they are", "max_quality_loss=0.5")
+    if engine == "eager" and not (latency.get("high") is not None and latency["high"] < 1):
+        yield _again(record, "PyTorch itself saves no time by it: an engine that compiles may", "engine=compile")
+    if quantizer == "int8_dynamic":
+        yield _again(
+            record,
+            "scales fixed by calibration leave less to do at every call, and take convolutions too",
+            "quantizer=int8_static",
+        )
+
+
+def _after_optimising(record: dict[str, Any]) -> Iterator[Advice]:
+    """More time where it was short, more room where nothing was better, then the other question."""
+    config, flags = record["config"], record["flags"]
+    if "search_cut_short" in flags:
+        seconds = 2 * config["method"]["seconds"]
+        yield _again(record, "the time was spent before everything was tried: twice as much", f"method.seconds={seconds:g}")
+    if "nothing_better" in flags:
+        bound = 2 * config["max_quality_loss"] or 0.5
+        yield _again(record, "nothing better kept within the bound: allow more", f"max_quality_loss={bound:g}")
+    other = "throughput" if config["objective"] == "latency" else "latency"
+    yield _again(record, f"what is best for {other} may be something else", f"objective={other}")
 
 
 def _after_the_budget(record: dict[str, Any]) -> Iterator[Advice]:

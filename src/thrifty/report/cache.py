@@ -1,4 +1,4 @@
-"""`thrifty cache`: the dense models that are kept, and how to be rid of them."""
+"""`thrifty cache`: the dense models and the data that are kept, and how to be rid of them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def cache_command(options: argparse.Namespace) -> int:
     if options.clear is not None:
         return _clear(there, options.clear)
     if not there:
-        print(f"{cache.cache_directory(options.store)}: holds no dense model; `python run.py method=prune` makes the first")
+        print(f"{cache.cache_directory(options.store)}: is empty; `python run.py method=prune` keeps its dense model there")
         return 0
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading, side in (("dense model", "left"), ("MiB", "right"), ("last used", "right")):
+    for heading, side in (("kept", "left"), ("MiB", "right"), ("last used", "right")):
         table.add_column(heading, justify=side, no_wrap=True)  # pyright: ignore[reportArgumentType]
     for one in reversed(there):
         table.add_row(one.path.name, f"{one.size / 2**20:.1f}", f"{duration(max(0.0, time.time() - one.used))} ago")
@@ -41,7 +41,7 @@ def _clear(there: list[cache.Entry], given: str) -> int:
             f"--clear {given}: the cache has no such entry{nearest(given, [one.path.name for one in there])}"
         )
     gone = [one for one in named if cache.remove(one)]
-    print(f"removed {len(gone)} dense models, {sum(one.size for one in gone) / 2**20:.1f} MiB")
+    print(f"removed {len(gone)} of them, {sum(one.size for one in gone) / 2**20:.1f} MiB")
     for one in named:
         if one not in gone:
             print(f"{one.path.name}: is in use and was left")

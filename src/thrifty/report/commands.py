@@ -146,24 +146,17 @@ def verify(options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """Predictions of a run's model, printed or written."""
-    for name, least in (("batch_size", 1), ("length", 1), ("temperature", 0), ("seed", 0)):
+    for name, least in (("batch_size", 1), ("length", 1), ("temperature", 0), ("seed", 0), ("processes", 1), ("threads", 1)):
         value = getattr(options, name)
-        if not least <= value < float("inf"):
+        if value not in (None, "auto") and not least <= value < float("inf"):
             raise BadConfiguration(f"--{name.replace('_', '-')} {value}: must be at least {least}")
     from thrifty.store import find_run, read_record
 
     directory = find_run(options.store, options.run)
     record = read_record(directory)
-    import torch
+    from thrifty.report.prediction import predict_run
 
-    from thrifty.config import registry
-    from thrifty.methods.evaluate import predictor
-    from thrifty.methods.model import load_trained
-
-    trained = load_trained(directory, torch.device("cpu"), record["config_hash"])
-    task = registry.load("task", trained.manifest["task"]["name"])
-    model = predictor(trained.module, trained.precision, torch.device("cpu"))
-    text = task.predict(trained.manifest["task"]["state"], model, options.input, options.output, vars(options))
+    text = predict_run(directory, record, options)
     print(text, end="" if text.endswith("\n") else "\n")
     return 0
 

@@ -8,22 +8,23 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from thrifty.report.compressed import COMPRESSIONS, is_pruned, method_of
+from thrifty.report.compression_table import compression_table
 from thrifty.report.listing import comparison_table
-from thrifty.report.pruned import is_pruned
-from thrifty.report.pruning_table import pruning_table
 from thrifty.report.quality_curve import quality_curve
 
 
 def grid_report(records: Sequence[dict[str, Any]], width: int) -> RenderableType:
-    """Pruned models against their dense ones, with a plot where there is a curve to draw; other runs by what they cost.
+    """Compressed models against their dense ones, with a plot where there is a curve to draw; other runs by what they cost.
 
     Args:
         width: columns of the terminal.
     """
-    if len(records) < 2 or not all(map(is_pruned, records)):
+    methods = set(map(method_of, records))
+    if len(records) < 2 or len(methods) > 1 or not methods <= set(COMPRESSIONS):
         return comparison_table(records, width)
-    parts = pruning_table(records, width)
-    curve = quality_curve(records, width)
+    parts = compression_table(records, width)
+    curve = quality_curve(records, width) if is_pruned(records[0]) else None
     if curve is not None:
         parts += [Text(""), Text(curve, no_wrap=True, overflow="ignore")]
     return Group(*parts)

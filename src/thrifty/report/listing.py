@@ -28,6 +28,14 @@ _NOT_TELLING = ("store", "name", "tags", "logger", "measure")
 """Keys that do not change what a run does."""
 _NOTHING_DIFFERS = ("task", "model", "optimizer")
 """Shown where the configurations are the same."""
+_CUT_SHORT = "* training met its time cap, and the quality is that of a model cut short: budget=full trains to the end"
+_IMPLIED = {
+    "architecture": ("task",),
+    "optimizer": ("task",),
+    "optimizer.lr": ("optimizer", "architecture", "model"),
+    "batch_size": ("task", "architecture", "model"),
+}
+"""Keys that follow from others unless told."""
 _FIELDS = ("status", "id", "seed", "reason")
 
 
@@ -106,7 +114,7 @@ def comparison_table(records: Sequence[dict[str, Any]], width: int) -> Table:
     columns += [(key, [written_at(record, key) for record in records]) for key in differing(records) or _NOTHING_DIFFERS]
     if any(record["status"] != "ok" for record in records):
         columns.append(("status", [record["status"] for record in records]))
-    columns.append((quality_heading(records), [_quality(record) for record in records]))
+    columns.append((quality_heading(records), _marked(records)))
     kept = len(columns)
     columns += [
         (heading, [metric_text(name, record["metrics"].get(name)) for record in records]) for name, heading in _COLUMNS.items()
@@ -118,12 +126,26 @@ def comparison_table(records: Sequence[dict[str, Any]], width: int) -> Table:
         table.add_column(heading, justify="right" if place >= kept - 1 else "left", no_wrap=True)
     for row in zip(*(cells for _, cells in columns), strict=True):
         table.add_row(*row)
+    if any(map(_cut_short, records)):
+        table.caption, table.caption_justify = _CUT_SHORT, "left"
     return table
 
 
 def columns_width(columns: Sequence[tuple[str, list[str]]]) -> int:
     """Characters that columns of a heading and its cells take side by side."""
     return sum(max(map(len, [heading, *cells])) for heading, cells in columns) + 2 * (len(columns) - 1)
+
+
+def _marked(records: Sequence[dict[str, Any]]) -> list[str]:
+    """Quality, with a mark where it is that of a training that was cut short."""
+    marks = [" *" if _cut_short(record) else "  " for record in records]
+    return [
+        _quality(record) + (mark if any(map(_cut_short, records)) else "") for record, mark in zip(records, marks, strict=True)
+    ]
+
+
+def _cut_short(record: dict[str, Any]) -> bool:
+    return "budget_reached" in record["flags"]
 
 
 def _quality(record: dict[str, Any]) -> str:
@@ -142,9 +164,13 @@ def differing(records: Sequence[dict[str, Any]]) -> list[str]:
     given = (key_of(override) for record in records for override in record["overrides"])
     keys = dict.fromkeys((*_WELL_KNOWN, *(key for key in given if key.split(".")[0] not in _NOT_TELLING)))
     found = [key for key in keys if len({written_at(record, key) for record in records}) > 1]
-    # These two follow from the others, unless they are all that differs.
-    implied = {"architecture": "task", "optimizer.lr": "optimizer"}
-    return [key for key in found if implied.get(key) not in found]
+    return [key for key in found if key not in _IMPLIED or not _follows(key, _IMPLIED[key], records)]
+
+
+def _follows(key: str, others: Sequence[str], records: Sequence[dict[str, Any]]) -> bool:
+    """Whether all records with the same values of the other keys have the same of this."""
+    pairs = {(tuple(written_at(record, other) for other in others), written_at(record, key)) for record in records}
+    return len(pairs) == len({first for first, _ in pairs})
 
 
 def written_at(record: dict[str, Any], key: str) -> str:

@@ -25,7 +25,7 @@ def points_meaning(name: str) -> str:
     """What a point of a metric is and which way is worse, in a sentence."""
     short = name.removeprefix("quality/")
     what = f"100 x the difference of {short}" if _is_fraction(name) else f"the difference in percent of the dense {short}"
-    return f"points: {what}, pruned minus dense; {'above' if _lower_is_better(name) else 'below'} 0 is worse."
+    return f"points: {what}, compressed minus dense; {'above' if _lower_is_better(name) else 'below'} 0 is worse."
 
 
 def lost(name: str, points_gained: float) -> float:
@@ -34,7 +34,7 @@ def lost(name: str, points_gained: float) -> float:
 
 
 def is_worse(name: str, low: float | None, high: float | None) -> bool:
-    """Whether a difference, pruned minus dense, is a loss beyond doubt: its whole interval lies on the bad side of zero."""
+    """Whether a difference, compressed minus dense, is a loss beyond doubt: its whole interval lies on the bad side of zero."""
     if low is None or high is None:
         return False
     return low > 0 if _lower_is_better(name) else high < 0

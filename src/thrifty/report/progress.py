@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from thrifty.instrument.pairs import Measured
     from thrifty.instrument.verify import Trial
 
+_BAR = 30
+"""Characters."""
+_REST_SECONDS = 0.1
+
 
 class _Line:
     """Overwrites one line where there is a terminal, and says nothing elsewhere."""
@@ -40,6 +44,19 @@ class ComparisonProgress(_Line):
         self._write(f"{metric}: {len(found.pairs)} pairs, {found.seconds:.1f} s{width}")
 
 
+class FormatProgress(_Line):
+    """Of the measuring of formats."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._begin = time.monotonic()
+
+    def tell(self, name: str, done: int, of: int) -> None:
+        """After each format of a round."""
+        left = (of - done) * (time.monotonic() - self._begin) / done
+        self._write(f"{done} of {of}, about {left:.0f} s left; the last: {name}")
+
+
 class TrialProgress(_Line):
     """Of the instrument's trial of itself."""
 
@@ -57,3 +74,25 @@ class TrialProgress(_Line):
             self._write(
                 f"{done} of {of} comparisons, {left / 60:.0f} min left; the last: truth {100 * trial.slowdown:.0f} %, found {100 * (trial.ratio - 1):+.1f} %"
             )
+
+
+class PredictionProgress(_Line):
+    """Of predictions, at most ten times a second."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._begin: tuple[int, float] | None = None
+        self._written = 0.0
+
+    def tell(self, done: int, of: int) -> None:
+        """After each batch."""
+        now = time.monotonic()
+        if self._begin is None:
+            self._begin = done, now  # the first has the loading in it, which tells no pace
+        first, begin = self._begin
+        if now - self._written < _REST_SECONDS:
+            return
+        self._written = now
+        full = _BAR * done // of
+        pace = f", {(done - first) / (now - begin):,.0f} a second" if done > first and now > begin else ""
+        self._write(f"[{'#' * full}{'.' * (_BAR - full)}] {done:,} of {of:,} predictions{pace}")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from thrifty.metrics import declared
+from thrifty.report.compressed import compared, deciding_metric, metric_value
 from thrifty.report.listing import differing, written_at
 from thrifty.report.numbers import metric_text
-from thrifty.report.pruned import compared, deciding_metric, metric_value
 
 _MARKERS = "ox+#@*%&=$" + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """One a curve: they must be told apart without colours."""

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from thrifty.report.pruned import deciding_metric
+from thrifty.report.compressed import deciding_metric
 
 _ALLOWED = 0.5
 """Points that max_quality_loss=null stands for."""

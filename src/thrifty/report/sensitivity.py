@@ -1,4 +1,4 @@
-"""How much quality each layer costs when it alone is pruned."""
+"""How much quality each layer costs when it alone is compressed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from thrifty.config.choices.pruners import PROTECTED_KINDS
+from thrifty.report.compressed import COMPRESSIONS, deciding_metric, method_of
 from thrifty.report.listing import columns_width
 from thrifty.report.numbers import number
 from thrifty.report.points import is_worse, lost, points, points_meaning, points_text
-from thrifty.report.pruned import deciding_metric
 
 Layers = dict[str, dict[float, dict[str, Any]]]
 """What was found of each layer at each share, the layer that costs most at the highest one first."""
 
 _NONE = "-"
+_WHOLLY = 0.0
+"""In place of a share, of layers that are compressed or not."""
 _SPARE = "spare"
 _MOST_BARS = 20
 _BAR = 40
@@ -32,7 +34,7 @@ def sensitivity_report(record: dict[str, Any], width: int) -> list[RenderableTyp
     Args:
         width: columns of the terminal; intervals that do not fit are left out, then the lower shares.
     """
-    found: list[dict[str, Any]] = record.get("sensitivity") or []
+    found: list[dict[str, Any]] = [{"sparsity": _WHOLLY, **one} for one in record.get("sensitivity") or []]
     if not found:
         return []
     name, highest = deciding_metric(record), max(one["sparsity"] for one in found)
@@ -40,7 +42,10 @@ def sensitivity_report(record: dict[str, Any], width: int) -> list[RenderableTyp
     spared = [layer for layer, levels in layers.items() if _is_spared(levels.get(highest), name)]
     table = _table(layers, spared, name, width)
     return [
-        Text("What each layer costs when it alone is pruned, in points", style="bold"),
+        Text(
+            f"What each layer costs when it alone is {COMPRESSIONS.get(method_of(record), 'compressed')}, in points",
+            style="bold",
+        ),
         table,
         Text(points_meaning(name), style="dim"),
         *_bars(layers, name, highest),
@@ -102,7 +107,7 @@ def _bound(one: dict[str, Any], name: str, bound: str) -> float | None:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:g} %"
+    return f"{100 * share:g} %" if share != _WHOLLY else "alone"
 
 
 def _bars(layers: Layers, name: str, highest: float) -> Iterator[RenderableType]:
@@ -127,8 +132,17 @@ def _advice(record: dict[str, Any], spared: Sequence[str], highest: float) -> It
     if not spared:
         yield Text(f"No layer costs quality beyond doubt at {_percent(highest)}: none needs to be spared.")
         return
-    pruner = record["config"].get("pruner")
-    kept: list[str] = pruner["protect"] if isinstance(pruner, dict) else list(PROTECTED_KINDS)
-    line = shlex.quote(f"pruner.protect=[{','.join(dict.fromkeys([*kept, *spared]))}]")
+    line = shlex.quote(_sparing(record["config"], spared))
     yield Text.assemble(f"{_SPARE}: ", (line, "cyan"), no_wrap=True, overflow="ignore")
-    yield Text(f"their intervals at {_percent(highest)} lie wholly on the side of a loss; with it they stay whole", style="dim")
+    yield Text(
+        f"their intervals at {_percent(highest)} lie wholly on the side of a loss; with it they stay as they are", style="dim"
+    )
+
+
+def _sparing(config: dict[str, Any], spared: Sequence[str]) -> str:
+    """The override that leaves layers as they are, beside those that the run did."""
+    quantizer, pruner = config.get("quantizer"), config.get("pruner")
+    if isinstance(quantizer, dict):
+        return f"quantizer.keep=[{','.join(dict.fromkeys([*quantizer['keep'], *(one.removesuffix('.weight') for one in spared)]))}]"
+    kept: list[str] = pruner["protect"] if isinstance(pruner, dict) else list(PROTECTED_KINDS)
+    return f"pruner.protect=[{','.join(dict.fromkeys([*kept, *spared]))}]"

@@ -11,6 +11,7 @@ from rich.text import Text
 from thrifty.metrics import METRICS, declared
 from thrifty.report.advice import next_steps
 from thrifty.report.numbers import interval_text, metric_text
+from thrifty.report.optimize import optimize_report
 from thrifty.report.plan import planned_steps
 from thrifty.report.published import published
 from thrifty.report.search import search_report
@@ -37,7 +38,7 @@ def summary(record: dict[str, Any], path: str, width: int, everything: bool = Fa
         width: columns of the terminal; where explanations do not fit, they are left out.
         everything: also show the metrics that are missing, with their reasons.
     """
-    sections = {heading: _rows(record, prefix, everything) for prefix, heading in SECTIONS.items()}
+    sections = {heading: _rows(record, prefix) for prefix, heading in SECTIONS.items()}
     sections = {heading: rows for heading, rows in sections.items() if rows}
     widths = _widths([_HEADER, *(row for rows in sections.values() for row in rows)])
     wide = sum(widths) + 2 * (len(widths) - 1) <= width
@@ -48,14 +49,13 @@ def summary(record: dict[str, Any], path: str, width: int, everything: bool = Fa
     parts += [_table([_HEADER], widths, "dim")] if sections else []
     for heading, rows in sections.items():
         parts += [Text(heading, style="bold"), _table(rows, widths, "", f"quality/{record['data'].get('deciding')}")]
-    if not wide:
-        unmeasured = [(name, what) for rows in sections.values() for name, value, _, what in rows if value == "-"]
-        parts += [Text(f"- {name.strip()}: {what}", style="dim") for name, what in unmeasured]
+    parts += _unmeasured(record) if everything else []
     parts += waterfall_table(record, width)
     beside = published(record)
     parts += [] if beside is None else [Text(beside, style="dim")]
     parts += sensitivity_report(record, width)
     parts += search_report(record)
+    parts += optimize_report(record, width)
     parts += _costliest(record)
     parts += [Text(f"! {flag}: {flag_text(flag, record)}", style="yellow") for flag in record["flags"]]
     whole: dict[str, Any] = {"no_wrap": True, "overflow": "ignore"}  # never folded: what is copied must be one line
@@ -77,7 +77,9 @@ def flag_text(flag: str, record: dict[str, Any]) -> str:
         "the best weights were kept",
         "pruning_cut_short": "training met its time cap before the last weights were to go: they went without training after it",
         "not_certified": "the loss found is within max_quality_loss, but with so few validation examples it could be larger",
-        "bound_not_met": "no sparsity that was tried kept within max_quality_loss: this is the first one tried",
+        "bound_not_met": "nothing that was tried kept within max_quality_loss: this is the first one tried",
+        "nothing_better": "nothing that was tried is better and within max_quality_loss: this is the dense model as PyTorch runs it",
+        "search_cut_short": "the search's time was spent before everything was tried: a longer method.seconds may find better",
         **_condition_texts(record["conditions"] if isinstance(record.get("conditions"), dict) else {}),
     }
     return texts.get(flag, "see the record")
@@ -127,21 +129,37 @@ def _status(record: dict[str, Any]) -> str:
     return f"{record['status']}: {record['reason']}"
 
 
-def _rows(record: dict[str, Any], prefix: str, everything: bool) -> list[Row]:
-    """The metrics under a prefix, in the order of their declarations."""
-    metrics, rows = record["metrics"], []
-    order = [*METRICS, *(name for name in metrics if name not in METRICS)]
-    for name in order:
-        if name not in metrics or not name.startswith(prefix):
+def _rows(record: dict[str, Any], prefix: str) -> list[Row]:
+    """The metrics under a prefix that have a value."""
+    rows = []
+    trained = record["metrics"].get("train/steps", {}).get("value") != 0
+    for name, entry in _in_order(record["metrics"]):
+        if (
+            not name.startswith(prefix)
+            or entry["value"] is None
+            or (prefix == "train/" and entry["value"] == 0 and not trained)
+        ):
             continue
-        entry, metric = metrics[name], declared(name)
-        meaning = metric.meaning if metric else ""
-        if entry["value"] is None:
-            meaning = f"not measured: {entry.get('reason', 'no reason was recorded')}"
-        if everything or entry["value"] is not None:
-            value = metric_text(name, entry, record["data"].get("deciding"))
-            rows.append((f"  {name}", value, interval_text(name, entry), meaning))
+        metric = declared(name)
+        value = metric_text(name, entry, record["data"].get("deciding"))
+        rows.append((f"  {name}", value, interval_text(name, entry), metric.meaning if metric else ""))
     return rows
+
+
+def _unmeasured(record: dict[str, Any]) -> list[RenderableType]:
+    """Those that have none, by the reason, as many share one."""
+    names: dict[str, list[str]] = {}
+    for name, entry in _in_order(record["metrics"]):
+        if entry["value"] is None:
+            names.setdefault(entry.get("reason", "no reason was recorded"), []).append(name)
+    lines = [Text(f"- {', '.join(some)}: {reason}", style="dim") for reason, some in names.items()]
+    return [Text("Not measured", style="bold"), *lines] if lines else []
+
+
+def _in_order(metrics: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Of their declarations; what nobody declared comes last."""
+    order = [*METRICS, *(name for name in metrics if name not in METRICS)]
+    return [(name, metrics[name]) for name in order if name in metrics]
 
 
 def _costliest(record: dict[str, Any]) -> list[RenderableType]:

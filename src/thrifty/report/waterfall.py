@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from thrifty.metrics import metric
+from thrifty.report.compressed import COMPRESSIONS, method_of
 from thrifty.report.numbers import metric_text
 
 _NAMES = {
@@ -37,7 +38,8 @@ def waterfall_table(record: dict[str, Any], width: int) -> list[RenderableType]:
     if not steps:
         return []
     rows = [(_name(one), *_values(one), _ratio(one), one["why"]) for one in steps]
-    headings = ("", "dense", "pruned", "ratio", "what became of the saving")
+    made = COMPRESSIONS.get(method_of(record), "compressed")
+    headings = ("", "dense", made, "ratio", "what became of the saving")
     widths = [max(len(one) for one in column) for column in zip(headings, *rows, strict=True)]
     whole = sum(widths) + 2 * (len(widths) - 1) <= width
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -45,7 +47,7 @@ def waterfall_table(record: dict[str, Any], width: int) -> list[RenderableType]:
         table.add_column(heading, justify="left" if place in (0, 4) else "right", no_wrap=True)
     for row in rows:
         table.add_row(*map(Text, row if whole else row[:-1]))
-    parts: list[RenderableType] = [Text("Where the saving went (dense against pruned)", style="bold"), table]
+    parts: list[RenderableType] = [Text(f"Where the saving went (dense against {made})", style="bold"), table]
     if not whole:
         parts.append(Group(*(Text(f"- {name.strip()}: {reason}", style="dim") for name, *_, reason in rows)))
     return parts

@@ -13,7 +13,7 @@ from thrifty.config.choices.loggers import Wandb
 from thrifty.errors import Unsupported
 from thrifty.events import Event, Finished, HistoryRow, Started
 
-_JOB_TYPES = {"train": "train", "prune": "prune"}
+_JOB_TYPES = {"train": "train", "prune": "prune", "quantize": "quantize", "optimize": "optimize"}
 _SERVER_SECONDS = 20
 """How long wandb's server may take to take a run in; the worker's events wait meanwhile."""
 
@@ -110,7 +110,7 @@ class WandbSink:
             if step["ratio"] is not None:
                 summary[f"waterfall/{step['metric']}"] = step["ratio"]
         self._run.summary.update(summary)
-        for name in ("waterfall", "search", "sensitivity"):
+        for name in ("waterfall", "search", "sensitivity", "optimize"):
             self._log_table(path, name, record.get(name) or [])
         if self.config.artifact and self.mode != "disabled":
             self._keep_weights(path, record)

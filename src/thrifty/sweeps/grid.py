@@ -2,55 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from thrifty.config import registry
 from thrifty.config.compose import compose
-from thrifty.config.overrides import parse
-from thrifty.config.schema import Config
+from thrifty.config.space import space_of
+from thrifty.config.sweep_files import sweep_of
 from thrifty.errors import BadConfiguration
 from thrifty.execution import fork_server
-from thrifty.execution.experiment import run_experiment
 from thrifty.execution.launch import Outcome
-from thrifty.execution.ranks import launched_by
 from thrifty.stop import STOPPED
 from thrifty.store import SHARED, utc_stamp
-
-
-def expand(arguments: Sequence[str]) -> list[list[str]]:
-    """The overrides of each experiment, the last key's values changing fastest, as Hydra users expect.
-
-    Raises:
-        BadConfiguration: a range over a continuous interval, which a grid cannot walk.
-    """
-    values = []
-    for override in parse(arguments):
-        if not override.is_sweep_override():
-            values.append([override.input_line or ""])
-        elif override.is_discrete_sweep():
-            values.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
-        else:
-            raise BadConfiguration(
-                f"{override.input_line}: a grid needs values to walk through; give choice(...) or range(...)"
-            )
-    return [list(one) for one in itertools.product(*values)]
-
-
-def shared_modules(configs: Sequence[Config]) -> list[str]:
-    """The code of the task, where all experiments have the same: imported once for all, it costs each half a second less.
-
-    What one experiment alone needs stays out, or it would be counted into the others' memory.
-    """
-    names = {one.task.name for one in configs}
-    module = registry.CHOICES["task"][names.pop()].module if len(names) == 1 else None
-    return [] if module is None else [module]
+from thrifty.sweeps.experiments import Experiments, check_one_command, held, shared, shared_modules, sweep_directory
 
 
 @dataclass(frozen=True)
@@ -59,7 +25,7 @@ class GridResult:
 
     directory: Path
     outcomes: list[Outcome]
-    """Of the experiments that were started, in the order of the grid."""
+    """Of the experiments that were started or found, in the order of the grid."""
     size: int
     """Experiments in the grid."""
 
@@ -72,43 +38,38 @@ class GridResult:
 def run_grid(arguments: Sequence[str], console: Console) -> GridResult:
     """Run every experiment of a grid, one after the other, telling of each on the console.
 
-    Every combination is composed before the first starts, so that a wrong value costs nothing. A stop ends the grid.
+    Every combination is composed before the first starts, so that a wrong value costs nothing. A stop ends the grid; `sweep.resume` goes
+    on with it.
     """
-    grid = expand(arguments)
+    asked = sweep_of(arguments)
+    if asked.name is not None:
+        raise BadConfiguration(f"sweeps={asked.name}: is a search, not a grid")
+    for key in ("objectives", "constraints", "n_trials", "seconds", "storage"):
+        if getattr(asked.settings, key):
+            raise BadConfiguration(f"sweep.{key}: goes with a search, sweeps=NAME; a grid runs all of its experiments")
+    grid = space_of(asked.overrides).grid()
     configs = [compose(overrides) for overrides in grid]
-    if any(one.resume is not None for one in configs):
-        raise BadConfiguration("resume goes with one run at a time: leave -m out")
-    if (launcher := launched_by()) is not None:
-        raise BadConfiguration(
-            f"-m: {launcher} has started this command several times; start a grid once, and every run of it starts its own devices"
-        )
+    check_one_command(configs)
+    store = Path(configs[0].store)
+    resumed = None if asked.settings.resume is None else sweep_directory(store, asked.settings.resume)
+    name = f"{utc_stamp()}-grid" if resumed is None else resumed.name
+    from thrifty.instrument.optimize import search
     from thrifty.instrument.waterfall import fill  # now that nothing is refused any more: it takes long to import
 
     fork_server.warm_up(before=shared_modules(configs))
-    name = f"{utc_stamp()}-grid"
-    result = GridResult(Path(configs[0].store) / "sweeps" / name, [], len(grid))
-    with _shared(Path(configs[0].store) / SHARED / name):
+    result = GridResult(resumed or store / "sweeps" / name, [], len(grid))
+    experiments = Experiments(result.directory, name, console, fill, search)
+    with held(result.directory), shared(store / SHARED / name):
         for number, (overrides, config) in enumerate(zip(grid, configs, strict=True), 1):
             console.print(f"[bold]{number}/{len(grid)}[/]  {' '.join(overrides)}", highlight=False)
-            outcome = run_experiment(config, overrides, result.directory, console, group=name, complete=fill)
+            outcome = experiments.finished(config)
+            if outcome is not None:
+                console.print(f"  finished before: {outcome.path}", markup=False, highlight=False)
+            else:
+                outcome = experiments.run(config, overrides)
             result.outcomes.append(outcome)
             if outcome.message is not None:
                 console.print(f"  refused: {outcome.message}", style="red", markup=False, highlight=False)
             if outcome.exit_code in STOPPED:
                 break
     return result
-
-
-@contextlib.contextmanager
-def _shared(shared: Path) -> Iterator[None]:
-    """Room for what the runs of a grid may take from each other; nothing is left of it."""
-    made = [one for one in shared.parents if not one.exists()]
-    with contextlib.suppress(OSError):  # a store that cannot be written is the first run's to tell
-        shared.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        shutil.rmtree(shared, ignore_errors=True)
-        for one in made:
-            with contextlib.suppress(OSError):  # it holds something
-                one.rmdir()

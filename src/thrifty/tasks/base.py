@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -56,7 +55,9 @@ class Data(ABC):
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Mean loss over a batch, in nats (classification, text) or standardised squared units (regression)."""
+        """Mean loss over a batch, in nats: cross-entropy; of a regression half the squared error in standardised units, which is, but for
+        a constant, that of a normal distribution around the prediction.
+        """
 
     @abstractmethod
     def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -85,8 +86,12 @@ class Task(ABC):
     predicts: ClassVar[str]
     """What `thrifty predict` takes and gives, in a few words."""
 
-    def __init__(self, config: TaskConfig) -> None:
-        self.config = config
+    def __init__(self, config: TaskConfig, store: Path | None = None) -> None:
+        """
+        Args:
+            store: whose cache may keep what takes long to read; None keeps nothing.
+        """
+        self.config, self.store = config, store
 
     @abstractmethod
     def prepare(self, architecture: Architecture) -> Data:
@@ -101,7 +106,7 @@ class Task(ABC):
     def predict(
         cls,
         state: dict[str, Any],
-        model: Callable[[Tensor], Tensor],
+        model: Any,
         given: str,
         output: Path | None,
         options: dict[str, Any],
@@ -110,10 +115,11 @@ class Task(ABC):
 
         Args:
             state: what `Data.state` gave when the model was trained.
-            model: inputs of a batch -> outputs of a batch, under the run's precision.
+            model: of tasks whose examples do not depend on each other, inputs of a batch -> outputs of a batch, under the run's
+                precision, or a `Predictor`, which chooses the batches; of sequences one that `Continues`.
             given: a file, or for text a prompt.
             output: where to write; None returns the result to be printed.
-            options: of the command line: `batch_size`, and for text `length`, `temperature`, `seed`.
+            options: of the command line: `batch_size`, unless the model chooses it, and for text `length`, `temperature`, `seed`.
 
         Returns:
             What to print: the predictions, or one line that says where they are.

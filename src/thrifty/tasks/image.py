@@ -20,11 +20,12 @@ from thrifty.tasks.base import SPLITS, Data, Task
 from thrifty.tasks.class_weights import balanced_weights, describe_weights
 from thrifty.tasks.classification import class_loss, class_metrics_untold, class_scores, class_summary
 from thrifty.tasks.image_augmentation import Augmentation, border_colour, describe
+from thrifty.tasks.image_kept import read_kept
 from thrifty.tasks.image_normalisation import fit, is_constant
 from thrifty.tasks.image_prediction import predict_images
 from thrifty.tasks.image_set import ImageSet, size_text
-from thrifty.tasks.image_source import read_images
 from thrifty.tasks.image_splits import split_images
+from thrifty.tasks.prediction_batches import Predictor
 from thrifty.tasks.table_values import counted, listed
 
 MOST_AT_ONCE, MOST_NUMBERS_AT_ONCE = 1024, 2**22
@@ -180,14 +181,14 @@ class ImageTask(Task):
         """Read, split, and fit the normalisation on the training images."""
         config = self.config
         assert isinstance(config, Image)
-        images = read_images(config.path, config.resize)
+        images = read_kept(self.store, config.path, config.resize)
         return ImageData(images, split_images(images, config), config)
 
     @classmethod
     def predict(
         cls,
         state: dict[str, Any],
-        model: Callable[[Tensor], Tensor],
+        model: Predictor | Callable[[Tensor], Tensor],
         given: str,
         output: Path | None,
         options: dict[str, Any],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ class ImageSet:
     """Places of the images of each split that the data itself tells apart: none, or `train` and others."""
     about: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of pixels, classes and given splits, in hex."""
         found = hashlib.sha256(repr((self.pixels.shape, self.pixels.dtype.str, self.labels)).encode())

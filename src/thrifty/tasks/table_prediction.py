@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from thrifty.errors import BadData, nearest
+from thrifty.tasks.prediction_batches import Examples, Predictor, outputs_of
 from thrifty.tasks.prediction_output import require_writable, write_predictions
 from thrifty.tasks.preprocessing import Preprocessing
 from thrifty.tasks.table_reading import Table, read_table
@@ -21,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def predict_table(
-    state: dict[str, Any], model: Callable[[Tensor], Tensor], given: str, output: Path | None, batch_size: int
+    state: dict[str, Any], model: Predictor | Callable[[Tensor], Tensor], given: str, output: Path | None, batch_size: int
 ) -> str:
     """The work of `TabularTask.predict`."""
     require_writable(output)
@@ -31,8 +32,7 @@ def predict_table(
     read = preprocessing.read(table.frame, table.source, table.decimal)
     usable = read.notna().all(axis=1).to_numpy()
     inputs = torch.from_numpy(preprocessing.apply(read.loc[usable]))
-    # The model may be on another device; where its inputs go is its own affair, the outputs are wanted here.
-    outputs = [model(part).detach().float().cpu() for part in inputs.split(batch_size)] if len(inputs) else []
+    outputs = list(outputs_of(model, Examples(len(inputs), lambda first, end: inputs[first:end]), batch_size))
     width = len(state["labels"]) if state["kind"] == "multiclass" else 1
     found = _found(state, torch.cat(outputs) if outputs else torch.empty(0, width))
     text = _as_csv(table, found, usable)

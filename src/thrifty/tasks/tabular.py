@@ -21,6 +21,7 @@ from thrifty.measure.statistics import Interval, bootstrap_interval, mean_interv
 from thrifty.tasks.base import SPLITS, Data, Task
 from thrifty.tasks.class_weights import balanced_weights, describe_weights
 from thrifty.tasks.classification import class_loss, class_metrics_untold, class_scores, class_summary
+from thrifty.tasks.prediction_batches import Predictor
 from thrifty.tasks.preprocessing import fit
 from thrifty.tasks.table_columns import select
 from thrifty.tasks.table_prediction import predict_table
@@ -97,7 +98,7 @@ class TableData(Data):
         return inputs.to(self.device), targets.to(self.device)
 
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy on logits, or squared error; label smoothing is for classes only, and class weights are."""
+        """Cross-entropy on logits, or half the squared error; label smoothing is for classes only, and class weights are."""
         outputs = outputs.float()
         if self.kind == "multiclass":
             return class_loss(outputs, targets, label_smoothing, self.class_weights)
@@ -108,7 +109,7 @@ class TableData(Data):
             if label_smoothing:
                 targets = targets * (1 - label_smoothing) + label_smoothing / 2
             return F.binary_cross_entropy_with_logits(outputs, targets)
-        return F.mse_loss(outputs, targets)
+        return F.mse_loss(outputs, targets) / 2
 
     def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Those of `class_scores`; of amounts `loss`, and `error` and `truth` in the target's unit."""
@@ -118,7 +119,7 @@ class TableData(Data):
         if self.kind == "binary":
             return class_scores(_logits(outputs), targets.long())
         errors = outputs.squeeze(-1) - targets
-        return {"loss": errors.square(), "error": errors * self.scale, "truth": targets * self.scale + self.mean}
+        return {"loss": errors.square() / 2, "error": errors * self.scale, "truth": targets * self.scale + self.mean}
 
     def summarise(self, scores: dict[str, np.ndarray]) -> dict[str, Interval]:
         """Those of `class_summary`, or `r2`, `rmse`, `mae` and `loss`."""
@@ -188,7 +189,7 @@ class TabularTask(Task):
     def predict(
         cls,
         state: dict[str, Any],
-        model: Callable[[Tensor], Tensor],
+        model: Predictor | Callable[[Tensor], Tensor],
         given: str,
         output: Path | None,
         options: dict[str, Any],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +17,7 @@ from thrifty.errors import BadData
 from thrifty.measure.statistics import Interval, mean_interval
 from thrifty.tasks.base import SPLITS, Data, Task
 from thrifty.tasks.corpus import Corpus, read_corpus, readable_size
-from thrifty.tasks.generation import continue_prompt
+from thrifty.tasks.generation import Continues, continue_prompt
 from thrifty.tasks.windows import Windows, block_count, split_ranges
 
 VOCABULARY = 256
@@ -124,10 +123,10 @@ class TextTask(Task):
     def predict(
         cls,
         state: dict[str, Any],
-        model: Callable[[Tensor], Tensor],
+        model: Continues,
         given: str,
         output: Path | None,
         options: dict[str, Any],
     ) -> str:
         """The prompt `given`, continued."""
-        return continue_prompt(state["context"], model, given, output, options)
+        return continue_prompt(model, given, output, options)

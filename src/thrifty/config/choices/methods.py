@@ -59,3 +59,44 @@ class Prune(Method):
                 f"{path}rewind=true {path}pace=gradual: do not go together; a ticket is drawn before it is trained, so take "
                 "one_shot or iterative"
             )
+
+
+@dataclass(kw_only=True)
+class Quantize(Method):
+    """Give the numbers of a trained model fewer bits."""
+
+    calibration: int = key(
+        "training examples by which scales of activations are chosen, where a quantizer fixes them", at_least=8
+    )
+    finetune: float = key(
+        "steps of training with rounded numbers, as a share of those this budget gives the dense model; of the qat_* quantizers only",
+        at_least=0,
+    )
+    sensitivity: bool = key("first quantise each layer alone, to see which to spare")
+
+
+NO_QUANTIZER = "none"
+"""In a list of quantizers, the model as it is."""
+
+
+@dataclass(kw_only=True)
+class Optimize(Method):
+    """Find the best of quantizer x precision x engine x threads x batch size for a dense model, and leave it ready to use."""
+
+    seconds: float = key(
+        "time for the search, the dense training not counted; what it leaves untried is listed", unit="s", above=0
+    )
+    quantizers: list[str] = key("quantizers to try; none is the model as it is")
+    precisions: list[str] = key("precisions to predict in that are tried")
+    engines: list[str] = key("engines to try")
+    threads: list[int] = key(
+        "numbers of threads to try; where empty as many as `threads` has, and one", at_least=1, at_most=1024
+    )
+    batch_sizes: list[int] = key(
+        "batch sizes to try with objective=throughput, beside that of the training; those that take longer than a second are left",
+        at_least=1,
+    )
+    exhaustive: bool = key("measure everything as the finalists are, whatever time it takes: to see what the search misses")
+    calibration: int = key(
+        "training examples by which scales of activations are chosen, where a quantizer fixes them", at_least=8
+    )

@@ -41,6 +41,8 @@ class Task:
     """Passes over the training split of `budget=full`."""
     REGULARIZER: ClassVar[dict[str, float]] = {}
     """l2, dropout and label_smoothing unless told, where they are not 0."""
+    IN_BATCHES: ClassVar[bool] = True
+    """Whether what is to be predicted are examples that do not depend on each other, so that processes can share them."""
 
     name: str
     path: str | None = key("data of your own: a file or folder the task can read", null="built in")
@@ -55,6 +57,7 @@ class Text(Task):
 
     QUICK_STEPS: ClassVar[int | None] = 2000
     FULL_EPOCHS: ClassVar[float] = 1.0
+    IN_BATCHES: ClassVar[bool] = False
 
 
 @dataclass(kw_only=True)

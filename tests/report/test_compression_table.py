@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from example_pruned import lines_of, make_pruned
 
-from thrifty.report.pruning_table import pruning_table
+from thrifty.report.compression_table import compression_table
 
 MASKED = ("pruner=magnitude", "sparsity=0.5")
 PHYSICAL = ("pruner=structured_l1", "sparsity=0.5")
 
 
 def table(records: list[dict[str, Any]], width: int = 200) -> list[str]:
-    return lines_of(pruning_table(records, width), width)
+    return lines_of(compression_table(records, width), width)
 
 
 def cells(line: str) -> list[str]:
@@ -50,7 +50,7 @@ def test_the_legend_tells_of_what_is_there() -> None:
     both = "\n".join(table([make_pruned(*MASKED), make_pruned(*PHYSICAL)]))
     assert "\nmask-only (magnitude): " in both
     assert "\nphysical (structured_l1): " in both
-    assert "points: 100 x the difference of accuracy, pruned minus dense; below 0 is worse." in both
+    assert "points: 100 x the difference of accuracy, compressed minus dense; below 0 is worse." in both
     assert "interleaved pairs" in both
     masked = "\n".join(table([make_pruned(*MASKED, timed=False), make_pruned("pruner=random", "sparsity=0.5", timed=False)]))
     assert "mask-only (magnitude, random): " in masked

@@ -1,4 +1,4 @@
-"""A grid of pruned models, each against its dense one."""
+"""A grid of compressed models, each against its dense one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from thrifty.report.compressed import compared, deciding_metric, is_physical, is_pruned, is_quantised, method_of, metric_value
 from thrifty.report.listing import columns_width, differing, quality_heading, written_at
 from thrifty.report.numbers import metric_text
 from thrifty.report.points import points, points_meaning, points_text
-from thrifty.report.pruned import compared, deciding_metric, is_physical, metric_value
 
 Column = tuple[str, list[str]]
 """A heading, and a cell a row."""
@@ -20,8 +20,13 @@ Rows = list[tuple[bool, dict[str, Any]]]
 """Whether the row is of the dense model, and the record it is told from."""
 
 _NONE = "-"
-_ASKED = ("pruner", "sparsity")
-_OF_PRUNING = ("method", "pruner", "sparsity", "max_quality_loss")
+_ASKED = {
+    "prune": ("pruner", "sparsity"),
+    "quantize": ("quantizer", "engine"),
+    "optimize": ("objective", "quantizer", "engine"),
+}
+"""What is always told of a method's runs."""
+_OF_COMPRESSING = ("method", "pruner", "sparsity", "quantizer", "engine", "max_quality_loss")
 """Keys that say nothing of the dense model."""
 _COSTS = ("file", "sparse file", "latency / dense", "throughput / dense", "run")
 _WITH_INTERVALS = ("points", "latency / dense", "throughput / dense")
@@ -29,11 +34,11 @@ _MOST_TELLING = ("latency / dense", "file", "throughput / dense", "sparse file",
 """In the order in which they get room."""
 
 
-def pruning_table(records: Sequence[dict[str, Any]], width: int) -> list[RenderableType]:
+def compression_table(records: Sequence[dict[str, Any]], width: int) -> list[RenderableType]:
     """A row a run in the order given, the dense models first, and what the columns mean.
 
     Args:
-        records: of method=prune, whatever became of them.
+        records: of one method that compresses, whatever became of them.
         width: columns of the terminal; costs that do not fit are left out, the least telling first.
     """
     reasons = dict.fromkeys(f"{one['reason']}" for one in records if one["status"] != "ok" and one["reason"])
@@ -60,7 +65,7 @@ def _fitting(told: list[Column], rows: Rows, quality: str, width: int) -> list[C
     """
     fixed: list[Column] = [
         *told,
-        ("gone", ["0.0 %" if dense else _gone(one) for dense, one in rows]),
+        _how_far(rows),
         (quality, [_value(deciding_metric(one), dense, one) for dense, one in rows]),
         ("points", [_NONE if dense else _difference(one) for dense, one in rows]),
     ]
@@ -70,6 +75,17 @@ def _fitting(told: list[Column], rows: Rows, quality: str, width: int) -> list[C
     if columns_width(found) <= width and wanted <= {heading for heading, _ in found}:
         return found
     return _with_room([*map(_without_intervals, fixed)], [*map(_without_intervals, costs)], width)
+
+
+def _how_far(rows: Rows) -> Column:
+    if is_quantised(rows[-1][1]):
+        return "converted", [_NONE if dense else _converted(one) for dense, one in rows]
+    return "gone", ["0.0 %" if dense else _gone(one) for dense, one in rows]
+
+
+def _converted(record: dict[str, Any]) -> str:
+    found = record["metrics"].get("size/converted_modules", {})
+    return _NONE if found.get("value") is None else f"{found['value']} of {found['n']}"
 
 
 def _with_room(fixed: list[Column], costs: list[Column], width: int) -> list[Column]:
@@ -94,7 +110,8 @@ def _one_per_dense_model(records: Sequence[dict[str, Any]]) -> list[dict[str, An
 
 
 def _key_columns(rows: Rows, records: Sequence[dict[str, Any]]) -> Iterator[Column]:
-    keys = [*_ASKED, *(key for key in differing(records) if key not in _ASKED)]
+    asked = _ASKED[method_of(records[0])]
+    keys = [*asked, *(key for key in differing(records) if key not in asked)]
     for place, key in enumerate(keys):
         cells = [_of_dense(key, one, records) if dense else _given(one, key) for dense, one in rows]
         if place == 0:
@@ -111,7 +128,7 @@ def _given(record: dict[str, Any], key: str) -> str:
 def _of_dense(key: str, record: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
     """What all runs of a dense model share under a key, and it with them."""
     values = {_given(one, key) for one in records if one["parents"] == record["parents"]}
-    return _NONE if key.split(".")[0] in _OF_PRUNING or len(values) > 1 else values.pop()
+    return _NONE if key.split(".")[0] in _OF_COMPRESSING or len(values) > 1 else values.pop()
 
 
 def _status(record: dict[str, Any], numbers: dict[str, int]) -> str:
@@ -149,7 +166,7 @@ def _costs(dense: bool, record: dict[str, Any]) -> Iterator[str]:
     yield _value("size/file_mib", dense, record)
     yield (
         _NONE
-        if dense or is_physical(record)
+        if dense or is_physical(record) or is_quantised(record)
         else metric_text("size/file_sparse_mib", record["metrics"].get("size/file_sparse_mib"))
     )
     for name in ("infer/latency_ms", "infer/samples_per_s"):
@@ -167,7 +184,7 @@ def _ratio(row: dict[str, Any]) -> str:
 def _legend(records: Sequence[dict[str, Any]], columns: list[Column]) -> Iterator[str]:
     shown = {heading for heading, _ in columns}
     masked, physical = (
-        ", ".join(dict.fromkeys(written_at(one, "pruner") for one in records if is_physical(one) == which))
+        ", ".join(dict.fromkeys(written_at(one, "pruner") for one in records if is_pruned(one) and is_physical(one) == which))
         for which in (False, True)
     )
     if masked:
@@ -176,10 +193,14 @@ def _legend(records: Sequence[dict[str, Any]], columns: list[Column]) -> Iterato
             yield "sparse file: the same model with its zeros left out; it is unpacked to the whole when loaded."
     if physical:
         yield f"physical ({physical}): whole units are removed; the model is smaller."
-    yield "gone: share of the weights open to the pruner (not the protected ones), zero or removed."
+    if is_quantised(records[0]):
+        yield "dense: the model in floating point, as PyTorch itself runs it (engine=eager), whatever engine executes the others."
+        yield "converted: layers whose numbers have fewer bits, of all linear layers and convolutions; `thrifty show` says why not the others."
+    else:
+        yield "gone: share of the weights open to the pruner (not the protected ones), zero or removed."
     yield from dict.fromkeys(points_meaning(deciding_metric(one)) for one in records if one["data"].get("deciding"))
     if shown & {"latency / dense", "throughput / dense"}:
-        yield "/ dense: pruned over dense, measured in interleaved pairs of fresh processes; 1 is no change."
+        yield "/ dense: compressed over dense, measured in interleaved pairs of fresh processes; 1 is no change."
     if any(" to " in cell for _, cells in columns for cell in cells):
         yield "In brackets: 95 % intervals."
     elif any(_difference(one) != _NONE for one in records):

@@ -1,4 +1,4 @@
-"""What a record of method=prune tells of its model beside the dense one."""
+"""What the record of a compression tells of its model beside the dense one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,23 @@ from typing import Any
 from thrifty.config.registry import CHOICES
 from thrifty.report.listing import written_at
 
+COMPRESSIONS = {"prune": "pruned", "quantize": "quantised", "optimize": "optimised"}
+"""Methods that begin with a dense model, and what their result is called."""
+
+
+def method_of(record: dict[str, Any]) -> str:
+    """The run's method, by name."""
+    return written_at(record, "method")
+
 
 def is_pruned(record: dict[str, Any]) -> bool:
     """Whether the run was one of method=prune."""
-    return written_at(record, "method") == "prune"
+    return method_of(record) == "prune"
+
+
+def is_quantised(record: dict[str, Any]) -> bool:
+    """Whether the run's model was quantised."""
+    return written_at(record, "quantizer") != "null"
 
 
 def deciding_metric(record: dict[str, Any]) -> str:

@@ -1,0 +1,40 @@
+"""Schema of `sweep`: how many experiments are run, and by what they are judged. No part of an experiment's own configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from thrifty.config.key import key
+
+
+class Sampler(Enum):
+    """Who proposes the next trial, by Optuna's names."""
+
+    tpe = "tpe"
+    random = "random"
+    gp = "gp"
+    cmaes = "cmaes"
+    nsgaii = "nsgaii"
+    nsgaiii = "nsgaiii"
+    qmc = "qmc"
+    brute_force = "brute_force"
+
+
+@dataclass(kw_only=True)
+class Sweep:
+    """A search: what it looks for, and how long."""
+
+    objectives: list[str] = key(
+        "metrics to optimise and which way, such as validation/accuracy: maximize; several give a Pareto set"
+    )
+    constraints: list[str] = key("what a trial must keep to count, such as size/file_mib <= 10")
+    n_trials: int | None = key("trials in all, those of the sweep before it was resumed included", at_least=1, null="no bound")
+    seconds: float | None = key("no trial starts after so long", unit="s", above=0, null="no bound")
+    sampler: Sampler = key("who proposes the next trial")
+    seed: int = key("of the sampler", at_least=0)
+    storage: str | None = key(
+        "where Optuna keeps the trials, such as postgresql://USER:PASSWORD@HOST/NAME, for searches of many machines",
+        null="a journal in the sweep's directory",
+    )
+    resume: str | None = key("directory of a sweep to go on with; what is finished is not run again", null="a new sweep")

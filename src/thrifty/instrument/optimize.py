@@ -1,0 +1,326 @@
+"""method=optimize: the search for the best way to run a dense model, from what it may try to the run that is left."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from thrifty.config import registry
+from thrifty.config.choice import choice_of
+from thrifty.config.choices.methods import NO_QUANTIZER, Optimize
+from thrifty.config.schema import Config
+from thrifty.config.values import choice_values
+from thrifty.engines.base import Engine
+from thrifty.errors import Unsupported
+from thrifty.execution import fork_server
+from thrifty.execution.beginning import Beginning
+from thrifty.execution.cores import freest_cores
+from thrifty.execution.experiment import Found
+from thrifty.execution.judge import Judge, Judged, NotJudged
+from thrifty.instrument.arms import Run
+from thrifty.instrument.candidate_weights import quantised
+from thrifty.instrument.finals import PAIRED, Finals
+from thrifty.instrument.floor import kept_floor
+from thrifty.instrument.lean_pairs import LeanPairs, Untold
+from thrifty.instrument.looks import Arms, Looks, Weights
+from thrifty.instrument.pairs import PairFailed, Plan, measure
+from thrifty.instrument.race import TIME_SPENT, Lost, Race, Standing
+from thrifty.instrument.search_space import Candidate, by_promise, candidates, too_long, why_not
+from thrifty.instrument.standings import flags, row_of, sentence, span_of
+from thrifty.measure.comparison import Comparison
+from thrifty.measure.loss_bound import QualityLoss
+from thrifty.measure.statistics import Interval
+from thrifty.record import usable_cores
+from thrifty.store import read_record
+
+_FOR_FINALS = 0.35
+"""Share of the time that is kept for the finalists."""
+_MEMORY = "infer/peak_host_mib"
+_MEMORY_PAIRS = Plan(most_pairs=2, half_width=0.0)
+
+
+def search(config: Config, overrides: list[str], dense: Path, tell: Callable[[str], None]) -> Found:
+    """Look for the best, and say what to run.
+
+    Args:
+        config: of method=optimize, as `overrides` compose to.
+        dense: the run whose weights all candidates have, as they are or quantised.
+        tell: receives a sentence on what is being done.
+
+    Raises:
+        ThriftyError: the dense model's record cannot be read.
+    """
+    return _Search(config, overrides, dense, tell).found()
+
+
+class _Search:
+    def __init__(self, config: Config, overrides: list[str], dense: Path, tell: Callable[[str], None]) -> None:
+        assert isinstance(config.method, Optimize)
+        assert config.objective is not None
+        assert config.max_quality_loss is not None
+        self.config, self.overrides, self.dense, self.tell = config, overrides, dense, tell
+        self.method, self.objective, self.bound = config.method, config.objective.name, config.max_quality_loss
+        self.begin = time.perf_counter()
+        fork_server.warm_up()
+        self.record = read_record(dense)
+        self.device = self.record["environment"].get("device") or "cpu"
+        of_training = int(self.record["data"].get("batch_size") or 1)
+        baseline = Candidate(
+            NO_QUANTIZER,
+            self.record["config"]["precision"]["name"],
+            "eager",
+            config.threads or usable_cores(),
+            of_training if self.objective == "throughput" else 1,
+        )
+        self.baseline = Standing(baseline, "baseline", "the dense model as PyTorch runs it", 0.0, ratio=Interval(1.0))
+        self.baseline.loss = QualityLoss(0.0, 0.0, 0.0, 0)
+        self.standings = [Standing(one) for one in candidates(config.method, baseline, self.objective)]
+        self.weights = {NO_QUANTIZER: Weights(dense, self.record["config_hash"])}
+        used = [baseline, *(one.candidate for one in self.standings)]
+        self.engines = {name: choice_values("engine", name) for name in {one.engine for one in used}}
+        self.precisions = {name: choice_values("precision", name) for name in {one.precision for one in used}}
+        self.precisions[baseline.precision] = self.record["config"]["precision"]
+        self.losses: dict[tuple[str, ...], QualityLoss | NotJudged] = {(NO_QUANTIZER, baseline.precision): self.baseline.loss}
+        floor = kept_floor(Path(config.store))
+        self.floor = 0.0 if floor is None else floor.share
+
+    def remaining(self) -> float:
+        """Seconds of the search that are left; any number where everything is to be measured."""
+        if self.method.exhaustive:
+            return math.inf
+        return self.method.seconds - (time.perf_counter() - self.begin)
+
+    def found(self) -> Found:
+        """The winner, after all that leads to it."""
+        judged = Judged(
+            str(self.dense.resolve()), self.record["config_hash"], self.precisions[self.baseline.candidate.precision]
+        )
+        with Judge(self.config, self._with_threads(judged)) as self.judge:
+            self._refuse_what_cannot_run()
+            self._compress()
+            if self.objective in PAIRED:
+                self._prepare_arms()
+                finalists = self._timed(self._fastest())
+            else:
+                finalists = [one for one in self._open if self._sized(one)]
+            winner = Finals(self.objective, self.baseline, self._ratio, self._file, self._may_measure).winner(finalists)
+        if self.objective in PAIRED:
+            fork_server.renew()  # a run needs other imports than arms
+            fork_server.bind_threads(False)
+        return self._result(winner)
+
+    @property
+    def _open(self) -> list[Standing]:
+        """Those that nothing is known against."""
+        return [one for one in self.standings if one.status == "not tried" and not one.why]
+
+    def _refuse_what_cannot_run(self) -> None:
+        for one in self.standings:
+            engine = self._engine(one.candidate.engine)
+            why = engine.unsupported(self.device) or engine.not_in(one.candidate.precision)
+            if why is not None:
+                one.status, one.why = "unsupported", why
+
+    def _compress(self) -> None:
+        """The weights of each quantizer: found, or made now."""
+        for quantizer in dict.fromkeys(one.candidate.quantizer for one in self._open):
+            if quantizer in self.weights:
+                continue
+            mine, begin = [one for one in self._open if one.candidate.quantizer == quantizer], time.perf_counter()
+            if self.remaining() <= 0:
+                self._close(mine, "not tried", TIME_SPENT)
+                continue
+            self.tell(f"quantising: {quantizer}")
+            made = quantised(quantizer, self.config, self.overrides, self.dense, self.tell)
+            mine[0].seconds += time.perf_counter() - begin
+            if isinstance(made, Weights):
+                self.weights[quantizer] = made
+            else:
+                self._close(mine, *made)
+
+    def _qualified(self, one: Standing) -> bool:
+        """Quality before speed: whether what it loses is known and within the bound."""
+        kind = (one.candidate.quantizer, one.candidate.precision)
+        return self._judged(one, kind, {"name": "eager"})
+
+    def _judged(self, one: Standing, kind: tuple[str, ...], engine: dict[str, Any]) -> bool:
+        if kind not in self.losses:
+            begin = time.perf_counter()
+            self.losses[kind] = self._loss(one.candidate, engine)
+            one.seconds += time.perf_counter() - begin
+        return self._hold_to_bound(one, self.losses[kind])
+
+    def _loss(self, candidate: Candidate, engine: dict[str, Any]) -> QualityLoss | NotJudged:
+        weights = self.weights[candidate.quantizer]
+        judged = Judged(str(weights.path.resolve()), weights.config_hash, self.precisions[candidate.precision], engine)
+        try:
+            return self.judge.loss(self._with_threads(judged), min(self.remaining(), 600.0))
+        except NotJudged as error:
+            return error
+
+    def _with_threads(self, judged: Judged) -> Judged:
+        return Judged(**{**vars(judged), "threads": self.baseline.candidate.threads})
+
+    def _hold_to_bound(self, one: Standing, loss: QualityLoss | NotJudged) -> bool:
+        """Whether its loss is known and within the bound."""
+        if isinstance(loss, NotJudged):
+            one.status = loss.status if loss.status in ("unsupported", "not tried") else "failed"
+            one.why = str(loss)
+            return False
+        one.loss = loss
+        if loss.within(self.bound):
+            return True
+        one.status = "beyond the bound"
+        one.why = f"loses {loss.value:.2f} points on validation ({span_of(loss)}), more than max_quality_loss={self.bound:g}"
+        return False
+
+    @staticmethod
+    def _close(standings: list[Standing], status: str, why: str) -> None:
+        for one in standings:
+            one.status, one.why = status, why
+
+    def _prepare_arms(self) -> None:
+        """A fork server for arms, with what their engines have for it, and what arms are told."""
+        fork_server.renew()
+        engines = [self._engine(name) for name in dict.fromkeys(one.candidate.engine for one in self._open)]
+        fork_server.bind_threads(self.baseline.candidate.threads > 1 and not any(one.exports for one in engines))
+        for one in engines:
+            for name, value in one.in_arms.items():
+                os.environ.setdefault(name, value)
+        preloads = list(dict.fromkeys(one.preload for one in engines if one.preload is not None))
+        fork_server.wait_until_ready(fork_server.ARMS, preloads)
+        threads = {self.baseline.candidate.threads, *(one.candidate.threads for one in self.standings)}
+        cores = {one: freest_cores(one) for one in threads}
+        self.arms = Arms(self.weights, self.precisions, self.engines, self.device, cores)
+
+    def _engine(self, name: str) -> Engine:
+        return registry.load("engine", name)(choice_of("engine", self.engines[name]))
+
+    def _fastest(self) -> list[Standing]:
+        """Those to be measured in full, the fastest first."""
+
+        def remaining() -> float:
+            return self.remaining() - _FOR_FINALS * self.method.seconds
+
+        with Looks(self.arms, remaining) as looks:
+            try:
+                seconds = looks.seconds_of(self.baseline.candidate)
+            except Lost as lost:
+                raise Unsupported(f"method=optimize: the dense model itself cannot be run: {lost}") from lost
+            for one in self._open:
+                if (why := too_long(one.candidate, seconds)) is not None:
+                    self._close([one], "not tried", why)
+            if self.method.exhaustive:
+                return [one for one in self._open if self._qualified(one) and self._admitted(one)]
+            race = Race(
+                self.baseline,
+                looks,
+                remaining,
+                why_not,
+                time.perf_counter,
+                by_promise,
+                self._qualified,
+                self._admitted,
+                self.tell,
+            )
+            return race.run(self._open)
+
+    def _admitted(self, one: Standing) -> bool:
+        """Whether it keeps within the bound as its own engine computes, where that is not as PyTorch does."""
+        candidate = one.candidate
+        changed = (candidate.quantizer, candidate.precision) != (NO_QUANTIZER, self.baseline.candidate.precision)
+        if not self._engine(candidate.engine).exports or not (changed or self.objective == "memory"):
+            return True
+        kind = (candidate.quantizer, candidate.precision, candidate.engine)
+        return self._judged(one, kind, self.engines[candidate.engine])
+
+    def _timed(self, finalists: list[Standing]) -> list[Standing]:
+        """Those of them that could be measured against the baseline, in pairs of fresh processes."""
+        for number, one in enumerate(finalists):
+            if number and self.remaining() <= 0:
+                one.status, one.why = "finalist", "the time was spent before it was measured in full"
+                continue
+            self.tell(f"measuring in full: {one.candidate.name} ({number + 1} of {len(finalists)})")
+            begin = time.perf_counter()
+            try:
+                one.ratio = self._ratio(self.baseline, one).ratio
+                one.status = "finalist"
+            except PairFailed as failed:
+                one.status, one.why = "unsupported" if failed.status == "unsupported" else "failed", str(failed)
+            one.seconds += time.perf_counter() - begin
+        return [one for one in finalists if one.status == "finalist"]
+
+    def _ratio(self, first: Standing, second: Standing) -> Comparison:
+        """The second's time over the first's."""
+        comparison = measure(*self.arms.pair(first.candidate, second.candidate), Plan(), self.floor).comparison
+        assert comparison is not None
+        return comparison
+
+    def _sized(self, one: Standing) -> bool:
+        """Whether its file, or the memory that predicting takes, could be told."""
+        if self.remaining() <= 0:
+            one.status, one.why = "not tried", TIME_SPENT
+            return False
+        if not (self._qualified(one) and self._admitted(one)):
+            return False
+        weights, begin = self.weights[one.candidate.quantizer], time.perf_counter()
+        record = read_record(weights.path)
+        one.status = "finalist"
+        if self.objective == "file":
+            sizes = [each["metrics"]["size/file_mib"]["value"] for each in (self.record, record)]
+            one.ratio = Interval(sizes[1] / sizes[0])
+            return True
+        self.tell(f"measuring memory: {one.candidate.name}")
+        runs = (self._run(self.dense, self.record, self.baseline), self._run(weights.path, record, one))
+        try:
+            comparison = LeanPairs(runs, [_MEMORY], _MEMORY_PAIRS).found(_MEMORY).comparison
+            assert comparison is not None
+            one.ratio = comparison.ratio
+        except (PairFailed, Untold) as error:
+            one.status, one.why = "failed", str(error)
+        one.seconds += time.perf_counter() - begin
+        return one.ratio is not None
+
+    def _run(self, path: Path, record: dict[str, Any], one: Standing) -> Run:
+        """A run as a candidate would execute it."""
+        engine, threads = self.engines[one.candidate.engine], one.candidate.threads
+        config = {**record["config"], "engine": engine}
+        return Run(path, {**record, "config": config, "environment": {**record["environment"], "threads": threads}})
+
+    def _may_measure(self, best: Standing, other: Standing) -> bool:
+        """Whether there is time to measure the two against each other."""
+        if self.remaining() <= 0:
+            return False
+        self.tell(f"measuring against each other: {best.candidate.name}, {other.candidate.name}")
+        return True
+
+    def _file(self, one: Standing) -> float:
+        entry = read_record(self.weights[one.candidate.quantizer].path)["metrics"].get("size/file_mib") or {}
+        return entry.get("value") or math.inf
+
+    def _result(self, winner: Standing) -> Found:
+        config, candidate = copy.deepcopy(self.config), winner.candidate
+        config.engine = choice_of("engine", self.engines[candidate.engine])
+        config.precision = choice_of("precision", self.precisions[candidate.precision])
+        if candidate.threads != self.baseline.candidate.threads:
+            config.threads = candidate.threads
+        with_integers = candidate.quantizer != NO_QUANTIZER
+        if with_integers:
+            config.quantizer = choice_of("quantizer", choice_values("quantizer", candidate.quantizer))
+        if candidate.batch_size not in (1, self.baseline.candidate.batch_size):
+            config.measure.batch_sizes = [*config.measure.batch_sizes, candidate.batch_size]
+        seconds = time.perf_counter() - self.begin
+        standings = [self.baseline, *self.standings]
+        found = {
+            "rows": [row_of(one, self.bound) for one in standings],
+            "seconds": seconds,
+            "sentence": sentence(winner, self.standings, self.objective, self.bound, seconds),
+            "flags": flags(winner, self.standings, self.bound),
+        }
+        compressed = self.weights[candidate.quantizer].path if with_integers else None
+        return Found(config, Beginning(origin=self.dense, compressed=compressed, search=found))

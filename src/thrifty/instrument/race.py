@@ -1,0 +1,203 @@
+"""Which of many ways to predict is the fastest, by short looks: who is clearly beaten is out, whoever is left is looked at longer.
+
+Pure arithmetic over looks that somebody else takes, tried on simulated ones whose truth is known. Each look sets a challenger against the
+fastest so far, in turns, so that what the machine does meanwhile hits both; the times of all others follow by chaining.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from thrifty.instrument.search_space import Candidate, Known
+from thrifty.measure.loss_bound import QualityLoss
+from thrifty.measure.statistics import Interval
+
+FINALISTS = 3
+_CLEARLY = 3.0
+"""Standard errors that make a difference clear: a look is short, and there are many."""
+_BEATEN = (1.1, 1.04)
+"""Times as long as the fastest, by round, beyond which a candidate is out."""
+_LOOK_SECONDS = (0.4, 1.5)
+"""Length of a look, by round, where it is not clear before."""
+TIME_SPENT = "the time was spent before"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A challenger's time by example over the champion's."""
+
+    log: float
+    error: float
+    """Standard error of it, by the scatter of blocks and what processes differ by."""
+
+    def clearly_above(self, times: float) -> bool:
+        """Whether it takes more than `times` as long, beyond doubt."""
+        return self.log - _CLEARLY * self.error > math.log(times)
+
+    @property
+    def clearly_faster(self) -> bool:
+        """Whether the challenger is, beyond doubt."""
+        return self.log + _CLEARLY * self.error < 0
+
+
+class Lost(Exception):
+    """A candidate that could not be looked at, with the status and the reason for its row."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Looking(Protocol):
+    """What takes looks."""
+
+    def look(self, champion: Candidate, challenger: Candidate, seconds: float, enough: Callable[[Look], bool]) -> Look:
+        """Let the two take turns for so long, or until `enough` says of what was seen that it is.
+
+        Raises:
+            Lost: the challenger could not do it.
+        """
+        ...
+
+
+@dataclass
+class Standing:
+    """What became of a candidate."""
+
+    candidate: Candidate
+    status: str = "not tried"
+    """winner, finalist, baseline, dropped, beyond the bound, unsupported, failed, not tried."""
+    why: str = ""
+    log: float | None = None
+    """Of its time by example over the baseline's; of a file or memory, of its bytes."""
+    error: float = 0.0
+    ratio: Interval | None = None
+    """The same as measured in full pairs."""
+    loss: QualityLoss | None = None
+    seconds: float = 0.0
+
+    def over_baseline(self) -> Interval | None:
+        """Its ratio to the baseline, as well as it is known."""
+        if self.ratio is not None or self.log is None:
+            return self.ratio
+        half = 1.96 * self.error
+        return Interval(math.exp(self.log), math.exp(self.log - half), math.exp(self.log + half), 1)
+
+
+@dataclass
+class Race:
+    """Looks at candidates one by one, then at those that are left, until few are.
+
+    Args:
+        baseline: its standing; all times are over its.
+        remaining: seconds that are left for looks.
+        skip: why a candidate need not be tried, given what is known.
+        clock: seconds.
+    """
+
+    baseline: Standing
+    looking: Looking
+    remaining: Callable[[], float]
+    skip: Callable[[Candidate, Known], str | None]
+    clock: Callable[[], float]
+    promise: Callable[[Candidate, Known], Any] = lambda candidate, known: 0
+    """By which the next one to look at is the smallest, given what is known; of equals the first."""
+    qualify: Callable[[Standing], bool] = lambda standing: True
+    """Whether to look at one at all; asked once, before its first look, it says in the standing why not."""
+    admit: Callable[[Standing], bool] = lambda standing: True
+    """Whether one that is not beaten may stay; asked once, it says in the standing why not."""
+    tell: Callable[[str], None] = lambda sentence: None
+    left: list[Standing] = field(default_factory=list)
+    """Those that are not out."""
+
+    def __post_init__(self) -> None:
+        self.baseline.log, self.baseline.status = 0.0, "baseline"
+        self.champion = self.baseline
+        self.left = [self.baseline]
+        self._known = {self.baseline.candidate: 0.0}
+
+    def run(self, entrants: Sequence[Standing]) -> list[Standing]:
+        """The few that are to be measured in full, the fastest first; everybody's standing says what became of it."""
+        self._first_round(entrants)
+        for number in range(1, len(_BEATEN)):
+            if len(self.left) > 1:
+                self._again(number)
+        order = sorted((one for one in self.left if one is not self.baseline), key=lambda one: one.log or 0.0)
+        for place, one in enumerate(order[FINALISTS:], FINALISTS):
+            self._out(one, f"{place} others were faster: {self._over(one, order[0])}")
+        self.left = order[:FINALISTS]
+        return self.left
+
+    def _first_round(self, entrants: Sequence[Standing]) -> None:
+        waiting = list(entrants)
+        for number in range(1, len(entrants) + 1):
+            one = min(waiting, key=lambda standing: self.promise(standing.candidate, self._known))
+            waiting.remove(one)
+            if self.remaining() <= 0:
+                one.status, one.why = "not tried", TIME_SPENT
+                continue
+            if (why := self.skip(one.candidate, self._known)) is not None:
+                one.status, one.why = "not tried", why
+                continue
+            self.tell(f"{number} of {len(entrants)}: {one.candidate.name}")
+            if self.qualify(one) and self._look(one, 0):
+                self.left.append(one)
+        self._drop_beaten(0)
+
+    def _again(self, number: int) -> None:
+        """Those that are left against the fastest, for longer; it may change on the way."""
+        for one in sorted(self.left, key=lambda one: one.log or 0.0):
+            if one in (self.champion, self.baseline):  # how the baseline compares, full pairs tell
+                continue
+            if self.remaining() <= 0:
+                break
+            self.tell(f"again: {one.candidate.name}")
+            if not self._look(one, number):
+                self.left.remove(one)
+        self._drop_beaten(number)
+
+    def _look(self, one: Standing, number: int) -> bool:
+        """Whether it stays in."""
+        champion, times, begin = self.champion, _BEATEN[number], self.clock()
+        try:
+            look = self.looking.look(
+                champion.candidate, one.candidate, _LOOK_SECONDS[number], lambda seen: seen.clearly_above(times)
+            )
+        except Lost as lost:
+            one.status, one.why = lost.status, str(lost)
+            return False
+        finally:
+            one.seconds += self.clock() - begin
+        assert champion.log is not None
+        one.log, one.error = champion.log + look.log, math.hypot(champion.error, look.error)
+        self._known[one.candidate] = one.log
+        if look.clearly_above(times):
+            return self._out(one, f"{math.exp(look.log):.2f} times as long as {champion.candidate.name}")
+        if number == 0 and not self.admit(one):
+            return False
+        if look.clearly_faster:
+            self.champion = one
+        return True
+
+    def _drop_beaten(self, number: int) -> None:
+        """By chaining: those that were looked at before the fastest was known."""
+        fastest = self.champion
+        for one in [one for one in self.left if one is not fastest]:
+            assert one.log is not None
+            assert fastest.log is not None
+            look = Look(one.log - fastest.log, math.hypot(one.error, fastest.error))
+            if look.clearly_above(_BEATEN[number]):
+                self._out(one, self._over(one, fastest))
+                self.left.remove(one)
+
+    def _out(self, one: Standing, why: str) -> bool:
+        if one is not self.baseline:
+            one.status, one.why = "dropped", why
+        return False
+
+    @staticmethod
+    def _over(one: Standing, other: Standing) -> str:
+        return f"{math.exp((one.log or 0.0) - (other.log or 0.0)):.2f} times as long as {other.candidate.name}"

@@ -1,0 +1,31 @@
+"""Weights in 8 bits, a scale for each output; activations in 8 bits, a scale for each row, found at every call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thrifty.config.choices import quantizers
+from thrifty.quantizers.torchao_linear import TorchaoLinear, torchao_quantization
+
+
+class Int8Dynamic(TorchaoLinear):
+    """Products of integers, where the processor has them."""
+
+    rounds_inputs = True
+
+    def settings(self) -> Any:
+        """torchao's configuration."""
+        return torchao_quantization().Int8DynamicActivationInt8WeightConfig(set_inductor_config=False)
+
+    def rounded(self, weight: Tensor) -> Tensor:
+        """The nearest of 256 values for each output."""
+        scale = (weight.detach().abs().amax(1, keepdim=True) / 127.5).clamp_min(torch.finfo(torch.float32).eps)
+        return (weight * (1 / scale)).round().clamp(-128, 127) * scale
+
+
+def build(config: quantizers.Quantizer) -> Int8Dynamic:
+    """The quantizer a configuration names."""
+    return Int8Dynamic(config)

@@ -1,0 +1,54 @@
+"""Linear layers by torchao: their weight becomes one of torchao's tensors, which brings its own products."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+
+from thrifty.quantizers.base import Quantizer
+
+
+class TorchaoLinear(Quantizer):
+    """Every scheme of torchao's that takes a layer by itself."""
+
+    def settings(self) -> Any:
+        """torchao's configuration; none may change inductor's for the whole process."""
+        raise NotImplementedError
+
+    def unfit(self, layer: nn.Module) -> str | None:
+        """Anything but linear layers, which torchao passes over in silence."""
+        return None if isinstance(layer, nn.Linear) else "the scheme takes linear layers, and it is a convolution"
+
+    def converted(self, layer: nn.Module, inputs: tuple[float, int] | None = None) -> nn.Module:
+        """A layer whose weight is torchao's."""
+        quantize = torchao_quantization().quantize_
+        shell = nn.Sequential(copy.copy(layer))  # the layer itself keeps its weight
+        shell[0]._parameters = dict(layer._parameters)
+        quantize(shell, self.settings())
+        # The description that torchao adds to a layer cannot be copied nor compiled.
+        shell[0].__dict__.pop("extra_repr", None)
+        for one in shell[0].parameters():
+            one.requires_grad_(False)
+        return shell[0]
+
+
+def torchao_quantization() -> Any:
+    """torchao's module of that name; imported late, as it takes seconds."""
+    # It tells of each of its own kernels that this machine has no use for.
+    logging.getLogger("torchao").setLevel(logging.ERROR)
+    import torchao.quantization
+
+    return torchao.quantization
+
+
+def why_no_fp8(device_type: str, name: str) -> str | None:
+    """What of a device is missing for 8-bit floating point."""
+    if device_type != "cuda":
+        return f"quantizer={name}: needs a GPU with 8-bit floating point, this run is on {device_type}; take quantizer=int8_dynamic"
+    if torch.cuda.get_device_capability() < (8, 9):
+        return f"quantizer={name}: {torch.cuda.get_device_name()} has no 8-bit floating point; take quantizer=int8_dynamic"
+    return None

@@ -1,0 +1,144 @@
+"""A search: trials proposed one after the other, each an experiment in a worker of its own, until there are enough of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from thrifty.config.compose import compose
+from thrifty.config.space import Dimension, Space, space_of
+from thrifty.config.sweep import Sweep
+from thrifty.config.sweep_files import sweep_of
+from thrifty.errors import BadConfiguration, ThriftyError
+from thrifty.execution import fork_server
+from thrifty.execution.launch import Outcome
+from thrifty.stop import STOPPED
+from thrifty.store import SHARED, utc_stamp
+from thrifty.sweeps.experiments import Experiments, check_one_command, held, shared, shared_modules, sweep_directory
+from thrifty.sweeps.objectives import Constraint, Objective, constraint_of, objective_of, value_in
+from thrifty.sweeps.study import Study, Trial, sampler_of
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search has come to."""
+
+    directory: Path
+    objectives: list[Objective]
+    constraints: list[Constraint]
+    trials: list[Trial]
+    best: list[Trial]
+    importances: dict[str, float]
+    records: dict[str, dict[str, Any]]
+    """By the run's name."""
+    exit_code: int
+
+
+def run_search(arguments: Sequence[str], console: Console) -> SearchResult:
+    """Search until there are as many trials as asked for, or the time is spent; a stop ends it, and `sweep.resume` goes on.
+
+    A trial that fails is a record with its reason, and told to the sampler.
+
+    Raises:
+        BadConfiguration, BadData, Unsupported: before any trial starts.
+    """
+    asked = sweep_of(arguments)
+    assert asked.name is not None
+    settings, space = asked.settings, space_of(asked.overrides)
+    objectives = [objective_of(one) for one in settings.objectives]
+    constraints = [constraint_of(one) for one in settings.constraints]
+    _check(asked.name, settings, space, objectives)
+    first = compose(space.point({one.key: _ends(one)[0] for one in space.dimensions}))
+    for dimension in space.dimensions:  # a value that cannot be is found now and not after hours
+        for value in _ends(dimension)[1:]:
+            compose(space.point({one.key: value if one is dimension else _ends(one)[0] for one in space.dimensions}))
+    check_one_command([first])
+    store = Path(first.store)
+    resumed = None if settings.resume is None else sweep_directory(store, settings.resume)
+    title = Path(asked.name).stem
+    directory = resumed or store / "sweeps" / f"{utc_stamp()}-{title}"
+    sampler_of(settings.sampler, settings.seed, len(objectives))  # what it lacks is told before anything is written
+    if settings.storage is None:
+        directory.mkdir(parents=True, exist_ok=True)
+    with held(directory), shared(store / SHARED / directory.name):
+        study = Study(directory, title, settings, space, objectives, constraints)
+        from thrifty.instrument.optimize import search
+        from thrifty.instrument.waterfall import fill  # now that nothing is refused any more: it takes long to import
+
+        fork_server.warm_up(before=shared_modules([first]))
+        experiments = Experiments(directory, directory.name, console, fill, search)
+        exit_code = _trials(settings, space, study, experiments, console)
+    records = {path.name: record for path, record in experiments.all()}
+    best = study.best()
+    return SearchResult(
+        directory, objectives, constraints, study.trials(), best, study.importances(), records, exit_code or (0 if best else 1)
+    )
+
+
+def _check(name: str, settings: Sweep, space: Space, objectives: Sequence[Objective]) -> None:
+    if not space.dimensions:
+        raise BadConfiguration(
+            f"sweeps={name}: nothing varies; give a key several values, such as 'optimizer.lr=interval(1e-4,1e-1)'"
+        )
+    if not objectives:
+        raise BadConfiguration(f"sweeps={name}: has no objective; give sweep.objectives=[validation/loss]")
+    if settings.n_trials is None and settings.seconds is None:
+        raise BadConfiguration(f"sweeps={name}: would never end; give sweep.n_trials or sweep.seconds")
+
+
+def _ends(dimension: Dimension) -> list[str]:
+    """The values of a dimension, or the ends of an interval."""
+    if dimension.values:
+        return list(dimension.values)
+    of = dimension.numbers
+    assert of is not None
+    return [of.text(of.low), of.text(of.high)]
+
+
+def _trials(settings: Sweep, space: Space, study: Study, experiments: Experiments, console: Console) -> int:
+    """Make them; returns the exit code of a stop, or 0."""
+    end = None if settings.seconds is None else time.monotonic() + settings.seconds
+    while settings.n_trials is None or len(study.trials()) < settings.n_trials:
+        if study.exhausted or (end is not None and time.monotonic() >= end):
+            break
+        proposal = study.propose()
+        of = "" if settings.n_trials is None else f"/{settings.n_trials}"
+        told = " ".join(f"{key}={value}" for key, value in proposal.values.items())
+        console.print(f"[bold]{len(study.trials()) + 1}{of}[/]  {told}", highlight=False)
+        overrides = space.point(proposal.values)
+        try:
+            config = compose(overrides)
+            outcome = experiments.finished(config) or experiments.run(config, overrides)
+        except ThriftyError as error:  # values that do not go together
+            outcome = Outcome(error.exit_code, None, None, str(error))
+        if outcome.exit_code in STOPPED:
+            study.left(proposal.number)
+            return outcome.exit_code
+        reason = tell(study, proposal.number, outcome)
+        if reason is not None:
+            console.print(f"  failed: {reason}", style="red", markup=False, highlight=False)
+    return 0
+
+
+def tell(study: Study, number: int, outcome: Outcome) -> str | None:
+    """Tell a study what became of a trial; returns why it failed, where it did."""
+    record, run = outcome.record, None if outcome.path is None else outcome.path.name
+    if record is None or record["status"] != "ok":
+        reason = outcome.message or (f"{record['status']}: {record['reason']}" if record else "no record")
+        study.failed(number, run, reason)
+        return reason
+    assert run is not None
+    found = [value_in(record, one.metric.name) for one in study.objectives]
+    bounds = {one.text: (one, *value_in(record, one.metric.name)) for one in study.constraints}
+    missing = [why for value, why in found if value is None] + [why for _, value, why in bounds.values() if value is None]
+    if missing:
+        study.failed(number, run, missing[0])
+        return missing[0]
+    excesses = {text: one.excess(value) for text, (one, value, _) in bounds.items() if value is not None}
+    study.succeeded(number, run, [value for value, _ in found if value is not None], excesses)
+    return None

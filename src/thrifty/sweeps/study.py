@@ -1,0 +1,285 @@
+"""A search as Optuna keeps it: it proposes trials, is told what became of them, and outlives the process that asks.
+
+Source: Akiba et al., "Optuna: A Next-generation Hyperparameter Optimization Framework", 2019.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thrifty.config.space import Dimension, Space
+from thrifty.config.sweep import Sampler, Sweep
+from thrifty.errors import BadConfiguration, BadData, Unsupported
+from thrifty.sweeps.objectives import Constraint, Objective
+
+if TYPE_CHECKING:
+    import optuna
+
+JOURNAL = "study.journal"
+_WHAT, _WHERE, _RUN, _REASON, _AGAIN = "thrifty", "sweep", "run", "reason", "asked again"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial to be made."""
+
+    number: int
+    values: dict[str, str]
+    """Of every key that varies, as it is typed."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial that has ended."""
+
+    number: int
+    run: str | None
+    """Name of its run's directory; None where it has none."""
+    values: tuple[float, ...] | None
+    """Of the objectives; None where it failed."""
+    feasible: bool
+    reason: str | None
+    """Why it failed."""
+
+
+class Study:
+    """Opens a search in a sweep's directory, or in the storage its settings name; begins it where there is none.
+
+    Args:
+        name: of the search in its storage.
+
+    Raises:
+        BadConfiguration: the storage holds another search under this name.
+        BadData: the storage cannot be reached or read.
+        Unsupported: a library that a sampler or storage needs is not installed.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        name: str,
+        settings: Sweep,
+        space: Space,
+        objectives: Sequence[Objective],
+        constraints: Sequence[Constraint],
+    ) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.directory, self.objectives, self.constraints = directory, list(objectives), list(constraints)
+        self._dimensions = {one.key: one for one in space.dimensions}
+        self._distributions = {one.key: _distribution(one) for one in space.dimensions}
+        what = {
+            "space": [one if isinstance(one, str) else [one.key, one.typed or list(one.values)] for one in space.parts],
+            "objectives": [one.text for one in objectives],
+            "constraints": [one.text for one in constraints],
+        }
+        where = "storage" if settings.storage is None else f"sweep.storage={without_password(settings.storage)}"
+        directions: list[Any] = [one.direction for one in objectives]
+        try:
+            storage = _storage(settings.storage, directory)
+            self._study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+            before = self._study.user_attrs.get(_WHAT)
+            if before is None:
+                self._study.set_user_attr(_WHAT, what)
+                with quietly():
+                    self._study.set_metric_names([one.metric.name for one in objectives])
+        except ModuleNotFoundError as error:
+            raise Unsupported(f"{where}: needs {error.name}; pip install {error.name}") from error
+        except Exception as error:  # whatever a database's library raises
+            raise BadData(f"{where}: cannot be opened ({_first_line(error, settings.storage)})") from error
+        if before is not None and before != what:
+            changed = [key for key in what if before.get(key) != what[key]]
+            raise BadConfiguration(
+                f"{where}: holds a search named {name} with other {' and '.join(changed)}; go on with what it began with, or begin a new one"
+            )
+        self.exhausted = False
+        """Whether the sampler has proposed all there is."""
+        self._study.stop = self._stop  # how a sampler says so, though Optuna means its own loop by it
+        self._open: dict[int, optuna.trial.Trial] = {}
+        """Trials that were proposed and not ended."""
+        self._requeue(everything=settings.storage is None)
+        # Mixed with how far it is, as the same seed would propose the same points again.
+        self._study.sampler = sampler_of(
+            settings.sampler, settings.seed + len(self._study.get_trials(deepcopy=False)), len(objectives)
+        )
+
+    def _stop(self) -> None:
+        self.exhausted = True
+
+    def _requeue(self, everything: bool) -> None:
+        """Trials of this directory that nobody ended: their process is gone, as the directory has one process at a time.
+
+        Args:
+            everything: whether there are no others, so that a directory may be called something else by now.
+        """
+        from optuna.trial import Trial as OpenTrial
+        from optuna.trial import TrialState
+
+        for one in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            if everything or one.user_attrs.get(_WHERE) == self.directory.name:
+                self._open[one.number] = OpenTrial(self._study, one._trial_id)
+                self.left(one.number)
+
+    def propose(self) -> Proposal:
+        """The next trial."""
+        with quietly():
+            trial = self._study.ask(self._distributions)
+        trial.set_user_attr(_WHERE, self.directory.name)
+        values = {key: _typed(self._dimensions[key], value) for key, value in trial.params.items()}
+        self._open[trial.number] = trial
+        return Proposal(trial.number, values)
+
+    def succeeded(self, number: int, run: str, values: Sequence[float], excesses: Mapping[str, float]) -> None:
+        """Tell what a trial came to.
+
+        Args:
+            excesses: of each constraint by its text, by how much it was broken; at most 0 where it was kept.
+        """
+        trial = self._open.pop(number)
+        trial.set_user_attr(_RUN, run)
+        with quietly():
+            for name, excess in excesses.items():
+                trial.set_constraint(name, excess)
+            self._study.tell(trial, list(values))
+
+    def failed(self, number: int, run: str | None, reason: str) -> None:
+        """Tell that a trial came to nothing, and why."""
+        from optuna.trial import TrialState
+
+        trial = self._open.pop(number)
+        if run is not None:
+            trial.set_user_attr(_RUN, run)
+        trial.set_user_attr(_REASON, reason)
+        self._study.tell(trial, state=TrialState.FAIL)
+
+    def left(self, number: int) -> None:
+        """A trial is given up, to be made when the search goes on."""
+        from optuna.trial import TrialState
+
+        trial = self._open.pop(number)
+        self._study.enqueue_trial(trial.params, skip_if_exists=False)
+        trial.set_user_attr(_AGAIN, True)
+        self._study.tell(trial, state=TrialState.FAIL)
+
+    def trials(self) -> list[Trial]:
+        """All that have ended, in the order in which they were proposed."""
+        found = []
+        for one in self._study.get_trials(deepcopy=False):
+            if not one.state.is_finished() or one.user_attrs.get(_AGAIN):
+                continue
+            values = tuple(one.values) if one.values is not None else None
+            feasible = all(value <= 0 for value in one.constraints.values()) if one.constraints else True
+            reason = one.user_attrs.get(_REASON)
+            found.append(Trial(one.number, one.user_attrs.get(_RUN), values, feasible, reason))
+        return found
+
+    def best(self) -> list[Trial]:
+        """The Pareto set of those that keep every constraint: one, of one objective, unless several are equally good."""
+        good = [one for one in self.trials() if one.values is not None and one.feasible]
+        return [one for one in good if not any(self._dominates(other, one) for other in good)]
+
+    def _dominates(self, first: Trial, second: Trial) -> bool:
+        assert first.values is not None
+        assert second.values is not None
+        pairs = list(zip(self.objectives, first.values, second.values, strict=True))
+        return any(one.better(mine, other) for one, mine, other in pairs) and not any(
+            one.better(other, mine) for one, mine, other in pairs
+        )
+
+    def importances(self) -> dict[str, float]:
+        """Share of the first objective's variation that each key accounts for; empty where there are too few trials to tell."""
+        import optuna
+
+        try:
+            with quietly():
+                return dict(
+                    optuna.importance.get_param_importances(
+                        self._study,
+                        evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0),
+                        target=(lambda trial: trial.values[0]) if len(self.objectives) > 1 else None,
+                    )
+                )
+        except (ValueError, RuntimeError, ZeroDivisionError):
+            return {}
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Optuna calls experimental what we use on purpose."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    of = dimension.numbers
+    if of is None:
+        return CategoricalDistribution(dimension.values)
+    if of.whole:
+        return IntDistribution(int(of.low), int(of.high), log=of.log, step=1 if of.log else int(of.step or 1))
+    return FloatDistribution(of.low, of.high, log=of.log, step=None if of.log else of.step)
+
+
+def _typed(dimension: Dimension, value: Any) -> str:
+    return str(value) if dimension.numbers is None else dimension.numbers.text(value)
+
+
+def sampler_of(which: Sampler, seed: int, objectives: int) -> optuna.samplers.BaseSampler:
+    """Who proposes trials for so many objectives.
+
+    Raises:
+        BadConfiguration: one that goes with a single objective.
+        Unsupported: a library that it needs is not installed.
+    """
+    import optuna
+
+    samplers: dict[Sampler, Any] = {
+        Sampler.tpe: lambda: optuna.samplers.TPESampler(seed=seed),
+        Sampler.random: lambda: optuna.samplers.RandomSampler(seed=seed),
+        Sampler.gp: lambda: optuna.samplers.GPSampler(seed=seed),
+        Sampler.cmaes: lambda: optuna.samplers.CmaEsSampler(seed=seed),
+        Sampler.nsgaii: lambda: optuna.samplers.NSGAIISampler(seed=seed),
+        Sampler.nsgaiii: lambda: optuna.samplers.NSGAIIISampler(seed=seed),
+        Sampler.qmc: lambda: optuna.samplers.QMCSampler(seed=seed),
+        Sampler.brute_force: lambda: optuna.samplers.BruteForceSampler(seed=seed),
+    }
+    if which is Sampler.cmaes and objectives > 1:
+        raise BadConfiguration("sweep.sampler=cmaes: goes with one objective; take tpe, gp or nsgaii for several")
+    try:
+        with quietly():
+            return samplers[which]()
+    except ModuleNotFoundError as error:
+        raise Unsupported(f"sweep.sampler={which.name}: needs {error.name}; pip install {error.name}, or take tpe") from error
+
+
+def _storage(url: str | None, directory: Path) -> optuna.storages.BaseStorage | str:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    if url is not None:
+        return url
+    directory.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(directory / JOURNAL)))
+
+
+def without_password(url: str) -> str:
+    """A storage's address as it may be told."""
+    head, sign, rest = url.partition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{head}{sign}{user.partition(':')[0]}:***@{host}" if at and ":" in user else url
+
+
+def _first_line(error: BaseException, url: str | None) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if url is not None:
+        password = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
+        text = text.replace(password, "***") if password else text
+    return f"{type(error).__name__}: {text}"[:300]

@@ -1,0 +1,137 @@
+"""Whether the search finds the best, and how fast that is: python tests/benchmarks/optimize.py
+
+A small GPT with 128 tokens, for latency and for throughput: `method=optimize` as a user types it, and the same with everything measured in
+full. The dense model is trained once, for both. The found best is looked up among all that were measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import _report
+from _commands import RUN, output_of
+
+from thrifty.report.optimize import name_of
+
+MODEL = ["task=text", "model=small", "architecture.context=128"]
+MOST_OVER, LEAST_SPEED_UP, MOST_POINTS, MOST_SHARE = 1.05, 2.5, 1.0, 0.25
+
+
+def searched(typed: list[str], folder: Path) -> dict[str, Any]:
+    """The record of a search."""
+    begin = time.perf_counter()
+    output_of([*RUN, *typed], str(folder))
+    newest = sorted(folder.glob("results/runs/*/result.json"))[-1]
+    print(f"{time.perf_counter() - begin:.0f} s: {shlex.join(typed)}", file=sys.stderr)
+    return json.loads(newest.read_text(encoding="utf-8"))
+
+
+def best_of(record: dict[str, Any]) -> dict[str, Any]:
+    """The row of what was found."""
+    rows = record["optimize"]
+    return next((one for one in rows if one["status"] == "winner"), rows[0])
+
+
+def seconds_of(record: dict[str, Any]) -> float:
+    """What the search took."""
+    return record["metrics"]["compress/time_s"]["value"]
+
+
+def row_of(objective: str, found: dict[str, Any], everything: dict[str, Any]) -> tuple[list[str], bool]:
+    """An objective's line, and whether all that was asked for holds."""
+    mine, best = best_of(found), best_of(everything)
+    there = {name_of(one): one["ratio"] for one in everything["optimize"]}
+    over = (there[name_of(mine)] or float("inf")) / best["ratio"]
+    share = seconds_of(found) / seconds_of(everything)
+    speed_up = 1 / mine["ratio"]
+    metric = "infer/latency_ms" if objective == "latency" else "infer/samples_per_s"
+    step = next(one for one in found["waterfall"] if one["metric"] == metric)
+    quality = next(one for one in found["waterfall"] if one["metric"].startswith("quality/"))
+    points = 100 * quality["ratio"] / quality["dense"]  # percent of bits per byte, more is worse
+    met = over <= MOST_OVER and share <= MOST_SHARE and speed_up >= LEAST_SPEED_UP and points <= MOST_POINTS
+    cells = [
+        objective,
+        name_of(mine),
+        name_of(best),
+        f"{over:.3f}",
+        f"{speed_up:.2f} ({1 / mine['high']:.2f} to {1 / mine['low']:.2f})" if mine["high"] else f"{speed_up:.2f}",
+        f"{step['dense']:.4g}, {step['compressed']:.4g}",
+        f"{points:+.2f}",
+        f"{seconds_of(found):.0f}",
+        f"{seconds_of(everything):.0f}",
+        f"{share:.2f}",
+        "met" if met else "missed",
+    ]
+    return cells, met
+
+
+def main() -> None:
+    """Search, measure everything, print and write the table; exit 1 where a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="only this objective")
+    parser.add_argument("--seconds", type=float, default=300.0, help="of each search")
+    parser.add_argument("--add", nargs="*", default=[], metavar="KEY=VALUE", help="further overrides")
+    parser.add_argument(
+        "--everything",
+        nargs="*",
+        default=[],
+        type=Path,
+        metavar="RECORD",
+        help="result.json of searches that measured everything before",
+    )
+    parser.add_argument("--folder", type=Path, help="keeps the runs, so that another call finds the dense model")
+    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the page")
+    options = parser.parse_args()
+    common = [*MODEL, "method=optimize", "max_quality_loss=0.5", "logger=none", *options.add]
+    rows, met = [], True
+    known = [json.loads(one.read_text(encoding="utf-8")) for one in options.everything]
+    before = {one["config"]["objective"]: one for one in known}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for objective in ("latency", "throughput"):
+            if options.only in ("", objective):
+                typed = [*common, f"objective={objective}"]
+                found = searched([*typed, f"method.seconds={options.seconds:g}"], folder)
+                everything = before.get(objective) or searched([*typed, "method.exhaustive=true"], folder)
+                cells, holds = row_of(objective, found, everything)
+                rows.append(cells)
+                met = met and holds
+    lines = [
+        f"`python run.py {shlex.join(common)} objective=...`, with `method.seconds={options.seconds:g}` and with `method.exhaustive=true`,",
+        "which measures every way in full pairs of fresh processes. Found: by the search; best: of everything. Over the best: the found one's",
+        f"time over the best one's, as both were measured among everything (at most {MOST_OVER:g}). Times as fast: than the dense model as",
+        f"PyTorch runs it on every core, by example (at least {LEAST_SPEED_UP:g}), with 95 % intervals; dense, found: in ms, or predictions a",
+        f"second at the training's batch size. Points: percent of bits per byte lost on the test split (at most {MOST_POINTS:g}). Share: of the",
+        f"time of measuring everything (at most {MOST_SHARE:g}).",
+        "",
+        *_report.table(
+            [
+                "objective",
+                "found",
+                "best",
+                "over the best",
+                "times as fast",
+                "dense, found",
+                "points",
+                "seconds",
+                "of everything",
+                "share",
+                "",
+            ],
+            rows,
+        ),
+    ]
+    _report.publish("optimize", "The search for the best", lines, options.results)
+    sys.exit(not met)
+
+
+if __name__ == "__main__":
+    main()

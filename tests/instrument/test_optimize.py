@@ -1,0 +1,316 @@
+"""method=optimize: who wins, what is listed and why, on stand-ins for arms; and from the command line to a run that predicts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import QUIET, Cli, FinishedRun
+from thrifty.config.compose import compose
+from thrifty.execution.experiment import Found
+from thrifty.execution.judge import Judge, Judged, NotJudged
+from thrifty.instrument import optimize
+from thrifty.instrument.finals import Finals
+from thrifty.instrument.looks import Looks, Weights
+from thrifty.instrument.pairs import PairFailed
+from thrifty.instrument.race import Look, Lost, Standing
+from thrifty.instrument.search_space import Candidate
+from thrifty.measure.comparison import Comparison
+from thrifty.measure.loss_bound import QualityLoss
+from thrifty.measure.statistics import Interval
+from thrifty.record import usable_cores
+
+TYPED = ("task=tabular", "threads=1", "method=optimize", "method.precisions=[fp32]", *QUIET)
+BASELINE = Candidate("none", "fp32", "eager", 1, 1)
+NOTHING = QualityLoss(0.0, -0.1, 0.1, 100)
+
+
+def compared(ratio: float, half: float = 0.01) -> Comparison:
+    return Comparison(Interval(ratio, ratio * (1 - half), ratio * (1 + half), 6), halves_agree=True, noise_floor=0.0)
+
+
+class StandIns:
+    """Times by (quantizer, engine), over the dense model's, instead of arms; losses by quantizer instead of a judge."""
+
+    def __init__(self, times: Mapping[tuple[str, str], float], losses: Mapping[str, QualityLoss | NotJudged]) -> None:
+        self.times, self.losses = {("none", "eager"): 1.0, **times}, losses
+        self.looked: list[Candidate] = []
+        self.in_full: list[Candidate] = []
+
+    def time(self, one: Candidate) -> float:
+        return self.times[one.quantizer, one.engine]
+
+    def put_in(self, patch: pytest.MonkeyPatch) -> None:
+        def look(
+            looks: Any, champion: Candidate, challenger: Candidate, seconds: float, enough: Callable[[Look], bool]
+        ) -> Look:
+            self.looked.append(challenger)
+            if math.isnan(self.time(challenger)):
+                raise Lost("unsupported", "no kernel for it")
+            return Look(math.log(self.time(challenger) / self.time(champion)), 0.01)
+
+        def loss(judge: Judge, judged: Judged, patience: float) -> QualityLoss:
+            found = self.losses.get(Path(judged.run).name, NOTHING)
+            if isinstance(found, NotJudged):
+                raise found
+            return found
+
+        def measure(first: Candidate, second: Candidate, *_: Any) -> Any:
+            self.in_full.append(second)
+            if math.isnan(self.time(second)):
+                raise PairFailed(1, "unsupported", "no kernel for it")
+            return type("Measured", (), {"comparison": compared(self.time(second) / self.time(first))})
+
+        class Renewed:
+            renew = warm_up = staticmethod(lambda *_: None)
+
+        patch.setattr(Looks, "look", look)
+        patch.setattr(Looks, "seconds_of", lambda looks, candidate: 1e-3)
+        patch.setattr(Judge, "loss", loss)
+        patch.setattr(optimize, "measure", measure)
+        patch.setattr(optimize, "fork_server", Renewed)
+        patch.setattr(optimize._Search, "_prepare_arms", lambda search: setattr(search, "arms", Pairs))
+        patch.setattr(optimize._Search, "_file", lambda search, one: 1.0 if one.candidate.quantizer == "none" else 0.3)
+
+
+class Pairs:
+    """Stands for arms: the candidates themselves."""
+
+    pair = staticmethod(lambda first, second: (first, second))
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch, tabular_run: FinishedRun) -> Callable[..., tuple[Found, dict[str, Any]]]:
+    """What a search finds, and its rows by name."""
+
+    def search(stand_ins: StandIns, *overrides: str) -> tuple[Found, dict[str, Any]]:
+        stand_ins.put_in(monkeypatch)
+        record = tabular_run.record
+
+        def weights(quantizer: str, *_: Any) -> Weights | tuple[str, str]:
+            if quantizer == "int8_static":
+                return "unsupported", "no layer of the model can be converted"
+            return Weights(tabular_run.path.parent / quantizer, record["config_hash"])
+
+        monkeypatch.setattr(optimize, "quantised", weights)
+        typed = [*TYPED, f"store={tabular_run.store}", *overrides]
+        done = optimize.search(compose(typed), typed, tabular_run.path, lambda sentence: None)
+        assert done.beginning.search is not None
+        rows = {f"{row['quantizer']} {row['engine']} {row['threads']}": row for row in done.beginning.search["rows"]}
+        return done, rows
+
+    return search
+
+
+ENGINES = "method.engines=[eager,compile]"
+TWO = "method.quantizers=[none,int8_dynamic]"
+
+
+def test_the_fastest_within_the_bound_wins(found: Any) -> None:
+    times = {("int8_dynamic", "eager"): 0.6, ("none", "compile"): 0.8, ("int8_dynamic", "compile"): 0.4}
+    done, rows = found(StandIns(times, {}), ENGINES, TWO)
+    assert rows["int8_dynamic compile 1"]["status"] == "winner"
+    assert rows["int8_dynamic compile 1"]["ratio"] == pytest.approx(0.4)
+    assert rows["none eager 1"]["status"] == "baseline"
+    assert rows["none compile 1"]["status"] == "dropped"
+    assert "1.33 times as long" in rows["none compile 1"]["why"]
+    config = done.config
+    assert (config.engine.name, config.quantizer.name, config.precision.name) == ("compile", "int8_dynamic", "fp32")
+    assert done.beginning.compressed.name == "int8_dynamic"
+    assert done.beginning.search["flags"] == []
+    assert (
+        "int8_dynamic fp32 compile, 1 thread, batch 1 takes 0.40 (0.40 to 0.40) times the time"
+        in done.beginning.search["sentence"]
+    )
+
+
+def test_what_loses_too_much_is_not_looked_at(found: Any) -> None:
+    stand_ins = StandIns({("int8_dynamic", "eager"): 0.1, ("none", "compile"): 0.8}, {"int8_dynamic": QualityLoss(2, 1, 3, 99)})
+    done, rows = found(stand_ins, ENGINES, TWO)
+    assert rows["none compile 1"]["status"] == "winner"
+    assert rows["int8_dynamic eager 1"]["status"] == rows["int8_dynamic compile 1"]["status"] == "beyond the bound"
+    assert "loses 2.00 points on validation (1.00 to 3.00, paired over 99 examples)" in rows["int8_dynamic eager 1"]["why"]
+    assert {one.quantizer for one in stand_ins.looked} == {"none"}
+    assert done.beginning.compressed is None
+
+
+def test_an_engine_that_computes_in_its_own_way_is_judged_by_its_own_predictions(
+    found: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_ins = StandIns(
+        {("int8_dynamic", "onnxruntime"): 0.1, ("none", "onnxruntime"): 0.9, ("int8_dynamic", "eager"): 0.8}, {}
+    )
+    judged: list[str] = []
+    put_in = StandIns.put_in
+
+    def by_engine(self: StandIns, patch: pytest.MonkeyPatch) -> None:
+        put_in(self, patch)
+
+        def loss(judge: Judge, one: Judged, patience: float) -> QualityLoss:
+            judged.append(one.engine["name"])
+            return QualityLoss(9, 8, 10, 99) if one.engine["name"] == "onnxruntime" else NOTHING
+
+        patch.setattr(Judge, "loss", loss)
+        monkeypatch.setattr("thrifty.engines.onnxruntime.OnnxRuntime.unsupported", lambda self, device: None)
+
+    monkeypatch.setattr(StandIns, "put_in", by_engine)
+    _, rows = found(stand_ins, "method.engines=[eager,onnxruntime]", TWO)
+    assert judged == ["eager", "onnxruntime"]
+    assert rows["int8_dynamic onnxruntime 1"]["status"] == "beyond the bound"
+    assert rows["int8_dynamic eager 1"]["status"] == "winner"
+
+
+def test_nothing_within_the_bound_leaves_the_dense_model(found: Any) -> None:
+    stand_ins = StandIns({("int8_dynamic", "eager"): 0.1}, {"int8_dynamic": QualityLoss(2, 1, 3, 99)})
+    done, rows = found(stand_ins, "method.engines=[eager]", TWO)
+    assert [one["status"] for one in rows.values()] == ["baseline", "beyond the bound"]
+    assert done.beginning.search["flags"] == ["nothing_better"]
+    assert "nothing that was tried is better" in done.beginning.search["sentence"]
+    assert (done.config.engine.name, done.config.quantizer, done.beginning.compressed) == ("eager", None, None)
+
+
+def test_nothing_supported_leaves_the_dense_model_and_every_reason(found: Any) -> None:
+    done, rows = found(
+        StandIns({("int8_dynamic", "eager"): math.nan}, {}),
+        "method.engines=[eager,semi_structured]",
+        "method.quantizers=[int8_static,int8_dynamic]",
+    )
+    assert {one["status"] for one in rows.values()} == {"baseline", "unsupported"}
+    assert rows["int8_static eager 1"]["why"] == "no layer of the model can be converted"
+    assert rows["int8_dynamic eager 1"]["why"] == "no kernel for it"
+    assert "engine=semi_structured" in rows["int8_dynamic semi_structured 1"]["why"]
+    assert done.beginning.search["flags"] == ["nothing_better"]
+
+
+def test_no_time_leaves_the_dense_model_and_says_so(found: Any) -> None:
+    stand_ins = StandIns({}, {})
+    done, rows = found(stand_ins, ENGINES, TWO, "method.seconds=1e-6")
+    assert {one["status"] for one in rows.values()} == {"baseline", "not tried"}
+    assert set(done.beginning.search["flags"]) == {"nothing_better", "search_cut_short"}
+    assert stand_ins.looked == []
+
+
+def test_what_cannot_be_judged_is_told_and_ends_nothing(found: Any) -> None:
+    stand_ins = StandIns({("none", "compile"): 0.5}, {"int8_dynamic": NotJudged("error", "ValueError: no")})
+    _, rows = found(stand_ins, ENGINES, TWO)
+    assert (rows["int8_dynamic eager 1"]["status"], rows["int8_dynamic eager 1"]["why"]) == ("failed", "ValueError: no")
+    assert rows["none compile 1"]["status"] == "winner"
+
+
+def test_exhaustive_measures_everything_in_full_whatever_the_time(found: Any) -> None:
+    times = {("int8_dynamic", "eager"): 5.0, ("none", "compile"): 0.8, ("int8_dynamic", "compile"): 0.4}
+    stand_ins = StandIns(times, {})
+    _, rows = found(stand_ins, ENGINES, TWO, "method.exhaustive=true", "method.seconds=1e-6")
+    assert stand_ins.looked == []
+    assert len(stand_ins.in_full) >= 3
+    assert all(one["in_full"] for one in rows.values())
+    assert rows["int8_dynamic compile 1"]["status"] == "winner"
+    assert rows["int8_dynamic eager 1"]["why"] == "12.50 times what int8_dynamic fp32 compile, 1 thread, batch 1 takes"
+
+
+def test_a_loss_that_is_not_certain_is_flagged(found: Any) -> None:
+    stand_ins = StandIns({("int8_dynamic", "eager"): 0.5}, {"int8_dynamic": QualityLoss(0.1, -1, 1.2, 99)})
+    done, _ = found(stand_ins, "method.engines=[eager]", TWO)
+    assert done.beginning.search["flags"] == ["not_certified"]
+    assert "cannot certify max_quality_loss=0.5; needs about" in done.beginning.search["sentence"]
+
+
+def finalist(quantizer: str, ratio: float, lost: float, half: float = 0.05) -> Standing:
+    one = Standing(Candidate(quantizer, "fp32", "compile", 1, 1), "finalist")
+    one.ratio = Interval(ratio, ratio - half, ratio + half, 6)
+    one.loss = QualityLoss(lost, lost - 0.1, lost + 0.1, 100)
+    return one
+
+
+def decided(finalists: list[Standing], direct: float = 1.0) -> Standing:
+    baseline = Standing(BASELINE, "baseline", log=0.0, ratio=Interval(1.0), loss=QualityLoss(0, 0, 0, 0))
+    files = {"int8_weight": 0.25, "int8_static": 0.3, "int8_dynamic": 0.3, "none": 1.0}
+    finals = Finals(
+        "latency", baseline, lambda *_: compared(direct), lambda one: files[one.candidate.quantizer], lambda *_: True
+    )
+    return finals.winner(finalists)
+
+
+def test_of_those_as_good_within_noise_the_one_that_loses_least_wins() -> None:
+    first, second = finalist("int8_static", 0.5, 0.3), finalist("int8_dynamic", 0.51, 0.1)
+    assert decided([first, second]) is second
+    assert (
+        first.why
+        == "as good within noise as int8_dynamic fp32 compile, 1 thread, batch 1, and loses more: 0.30 points, not 0.10"
+    )
+
+
+def test_wide_intervals_are_no_reason_to_take_what_was_found_to_be_slower() -> None:
+    first, second = finalist("int8_static", 0.5, 0.3), finalist("int8_dynamic", 0.54, 0.1)
+    assert decided([first, second]) is first
+    assert second.why.startswith("1.08 times what ")
+
+
+def test_then_the_one_with_the_smallest_file() -> None:
+    first, second = finalist("int8_static", 0.5, 0.101), finalist("int8_weight", 0.51, 0.102)
+    assert decided([first, second]) is second
+
+
+def test_a_difference_that_pairs_show_decides() -> None:
+    first, second = finalist("int8_static", 0.5, 0.3), finalist("int8_dynamic", 0.51, 0.1)
+    assert decided([first, second], direct=1.06) is first
+    assert second.why == "1.02 times what int8_static fp32 compile, 1 thread, batch 1 takes"
+
+
+def test_no_better_than_the_dense_model_within_noise_is_the_dense_model() -> None:
+    assert decided([finalist("int8_static", 0.98, 0.1)]).candidate == BASELINE
+    assert decided([finalist("none", 1.3, 0.0)]).candidate == BASELINE
+
+
+SMALL = ("task=tabular", "architecture.widths=[64,32]", "budget.steps=20", "threads=1")
+
+
+def test_from_the_command_line_to_a_run_that_predicts(cli: Cli) -> None:
+    typed = ("method=optimize", "max_quality_loss=50", "method.engines=[eager]", "method.quantizers=[none,int8_weight]")
+    done = cli("run", *SMALL, *QUIET, *typed, "method.precisions=[fp32,bf16]", "method.seconds=300", limit=300)
+    record = cli.record()
+    rows = record["optimize"]
+    assert [(one["quantizer"], one["precision"]) for one in rows] == [
+        ("none", "fp32"), ("none", "bf16"), ("int8_weight", "fp32"), ("int8_weight", "bf16"),
+    ]  # fmt: skip
+    assert rows[0]["status"] == "baseline"
+    assert sum(one["status"] == "winner" for one in rows) == ("nothing_better" not in record["flags"])
+    assert all(one["why"] or one["status"] == "winner" for one in rows)
+    assert all(one["loss"] is not None for one in rows if one["ratio"] is not None)
+    (dense,) = (cli.store / "cache").glob("*-train-*")
+    (made,) = (cli.store / "cache").glob("*-quantize-*")
+    assert record["parents"] == [dense.name]
+    untouched = json.loads((made / "result.json").read_text())["metrics"]["quality/accuracy"]
+    assert untouched["reason"] == "made for a search to judge; the test split was left untouched"
+    assert record["metrics"]["quality/accuracy"]["value"] is not None
+    assert record["metrics"]["train/steps"]["value"] == 0
+    assert record["overrides"] == [*SMALL, *QUIET, *typed, "method.precisions=[fp32,bf16]", "method.seconds=300"]
+    assert "Search for the best latency that loses at most 50 points of accuracy" in done.stdout
+    assert "Search for the best latency" in cli("show", record["id"]).stdout
+
+
+def test_the_smallest_file_is_counted_and_its_weights_predict(cli: Cli, tmp_path: Path) -> None:
+    from sklearn.datasets import load_breast_cancer
+
+    typed = ("method=optimize", "objective=file", "max_quality_loss=50", "method.quantizers=[none,int8_dynamic]")
+    cli("run", *SMALL, *QUIET, *typed, limit=300)
+    record = cli.record()
+    (row,) = [one for one in record["optimize"] if one["status"] == "winner"]
+    assert row["quantizer"] == record["config"]["quantizer"]["name"] == "int8_dynamic"
+    assert row["ratio"] < 0.5
+    assert record["metrics"]["size/converted_modules"]["value"] == 3
+    load_breast_cancer(as_frame=True).data.head(3).to_csv(tmp_path / "new.csv", index=False)
+    assert len(cli("predict", record["id"], str(tmp_path / "new.csv")).stdout.splitlines()) == 4
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
+def test_the_run_that_is_left_computes_with_every_core(cli: Cli) -> None:
+    """What binds the threads of arms is not there any more when it is measured."""
+    typed = ("method=optimize", "max_quality_loss=50", "method.engines=[eager]", "method.quantizers=[none,int8_weight]")
+    cli("run", *SMALL[:-1], *QUIET, *typed, f"method.threads=[{usable_cores()}]", "method.precisions=[fp32]", limit=300)
+    assert cli.record()["environment"]["threads"] == usable_cores()

@@ -1,0 +1,232 @@
+"""The search's arithmetic on simulated looks whose truth is known, and the rules by which ways are left out."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pytest
+
+from thrifty.config.choices.methods import Optimize
+from thrifty.config.compose import compose
+from thrifty.config.registry import CHOICES
+from thrifty.instrument.race import FINALISTS, TIME_SPENT, Look, Lost, Race, Standing
+from thrifty.instrument.search_space import RULES, Candidate, by_promise, candidates, too_long, why_not
+
+BASELINE = Candidate("none", "fp32", "eager", 2, 1)
+_BLOCK = 0.05
+
+
+class Simulated:
+    """Looks at candidates of known speed: each block of a look is off by some, and each process by some more.
+
+    Args:
+        times: of a call, over the baseline's.
+    """
+
+    def __init__(self, times: Mapping[Candidate, float], seed: int = 0, scatter: float = 0.05) -> None:
+        self.times, self.random, self.scatter = {BASELINE: 1.0, **times}, random.Random(seed), scatter
+        self.now, self.blocks = 0.0, dict.fromkeys(self.times, 0)
+
+    def clock(self) -> float:
+        return self.now
+
+    def look(self, champion: Candidate, challenger: Candidate, seconds: float, enough: Callable[[Look], bool]) -> Look:
+        truth = math.log(self.times[challenger] / self.times[champion]) + self.random.gauss(0, 0.01)
+        begin, seen = self.now, []
+        while True:
+            seen.append(self.random.gauss(truth, self.scatter))
+            self.now += _BLOCK
+            self.blocks[challenger] += 1
+            look = Look(sum(seen) / len(seen), math.hypot(self.scatter / math.sqrt(len(seen)), 0.02))
+            if len(seen) >= 5 and (self.now - begin > seconds or enough(look)):
+                return look
+
+
+def some(times: list[float]) -> dict[Candidate, float]:
+    engines = ("eager", "onnxruntime", "openvino", "compile")
+    quantizers = ("int8_dynamic", "int8_static", "int8_weight", "int4_weight", "fp8_weight")
+    names = [Candidate(quantizer, "fp32", engine, 2, 1) for engine in engines for quantizer in quantizers]
+    return dict(zip(names, times, strict=False))
+
+
+def raced(looks: Simulated, seconds: float = math.inf, **given: object) -> tuple[list[Standing], list[Standing]]:
+    """Who is left, and everybody."""
+    standings = [Standing(one) for one in looks.times if one != BASELINE]
+    race = Race(
+        Standing(BASELINE), looks, lambda: seconds - looks.now, lambda one, known: None, looks.clock, **given  # pyright: ignore[reportArgumentType]
+    )  # fmt: skip
+    return race.run(standings), standings
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_best_is_never_dropped(seed: int) -> None:
+    drawn = random.Random(seed)
+    truth = some([*(drawn.uniform(0.25, 3) for _ in range(17)), drawn.uniform(0.25, 0.9)])
+    left, _ = raced(Simulated(truth, seed))
+    best = min(truth, key=truth.__getitem__)
+    assert best in [one.candidate for one in left]
+    assert truth[left[0].candidate] <= 1.05 * truth[best]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_among_equals_one_of_the_best_is_left(seed: int) -> None:
+    looks = Simulated(some([0.5, 0.51, 0.52, 0.5, 0.49, 0.8, 2.0]), seed)
+    left, _ = raced(looks)
+    assert len(left) == FINALISTS
+    assert looks.times[left[0].candidate] <= 0.53
+
+
+def test_who_is_clearly_beaten_is_dropped_after_a_few_blocks() -> None:
+    looks = Simulated(some([0.4, 3.0, 0.39]))
+    _, standings = raced(looks)
+    beaten = standings[1]
+    assert looks.blocks[beaten.candidate] == 5
+    assert beaten.status == "dropped"
+    assert beaten.log == pytest.approx(math.log(3), abs=0.1)
+    assert "times as long as int8_dynamic fp32 eager, 2 threads, batch 1" in beaten.why
+
+
+def test_who_was_fastest_once_is_dropped_when_somebody_else_is() -> None:
+    looks = Simulated(some([0.8, 0.4]))
+    left, standings = raced(looks)
+    assert [one.candidate for one in left] == [standings[1].candidate]
+    assert standings[0].status == "dropped"
+    assert standings[0].why.endswith("int8_static fp32 eager, 2 threads, batch 1")
+
+
+def test_times_over_the_baseline_follow_by_chaining() -> None:
+    looks = Simulated(some([0.8, 0.4, 0.3]), scatter=0.001)
+    _, standings = raced(looks)
+    for one in standings:
+        over = one.over_baseline()
+        assert over is not None
+        assert over.value == pytest.approx(looks.times[one.candidate], rel=0.06)
+        assert over.low is not None
+        assert over.low < looks.times[one.candidate]
+
+
+def test_what_there_was_no_time_for_is_listed() -> None:
+    looks = Simulated(some([0.9, 0.8, 0.7, 0.2]))
+    left, standings = raced(looks, seconds=0.3)
+    assert [one.status for one in standings[2:]] == ["not tried", "not tried"]
+    assert {one.why for one in standings[2:]} == {TIME_SPENT}
+    assert left
+
+
+def test_without_time_the_baseline_is_what_is_left() -> None:
+    left, standings = raced(Simulated(some([0.5])), seconds=0.0)
+    assert left == []
+    assert standings[0].why == TIME_SPENT
+
+
+def test_who_cannot_be_looked_at_is_told_and_ends_nothing() -> None:
+    class Failing(Simulated):
+        def look(self, champion: Candidate, challenger: Candidate, seconds: float, enough: Callable[[Look], bool]) -> Look:
+            if challenger.quantizer == "int8_dynamic":
+                raise Lost("unsupported", "no kernel")
+            return super().look(champion, challenger, seconds, enough)
+
+    left, standings = raced(Failing(some([0.2, 0.5])))
+    assert (standings[0].status, standings[0].why) == ("unsupported", "no kernel")
+    assert [one.candidate for one in left] == [standings[1].candidate]
+
+
+def test_who_is_not_admitted_beats_nobody() -> None:
+    def admit(one: Standing) -> bool:
+        one.status = "beyond the bound" if one.candidate.quantizer == "int8_dynamic" else one.status
+        return one.candidate.quantizer != "int8_dynamic"
+
+    left, standings = raced(Simulated(some([0.2, 0.5])), admit=admit)
+    assert standings[0].status == "beyond the bound"
+    assert [one.candidate for one in left] == [standings[1].candidate]
+
+
+def test_cheapest_to_prepare_first() -> None:
+    method = compose(["method=optimize"]).method
+    assert isinstance(method, Optimize)
+    found = candidates(method, BASELINE, "latency")
+    assert list(dict.fromkeys(one.engine for one in found)) == ["eager", "onnxruntime", "openvino", "compile"]
+    assert (found[0].quantizer, found[0].threads) == ("none", 1)
+    assert BASELINE not in found
+    assert len(found) == len(set(found)) == 4 * 4 * 2 * 2 - 1
+    assert {one.batch_size for one in found} == {1}
+    assert {one.batch_size for one in candidates(method, replace(BASELINE, batch_size=4), "throughput")} == {4, 8, 64}
+    assert {one.engine for one in candidates(method, BASELINE, "file")} == {"eager"}
+    assert len(candidates(method, BASELINE, "file")) == 3
+
+
+SLOW_BF16 = {BASELINE: 0.0, replace(BASELINE, precision="bf16"): math.log(2)}
+
+
+@pytest.mark.parametrize(
+    ("candidate", "known", "says"),
+    [
+        (Candidate("int8_static", "fp32", "eager", 2, 1), {}, "only imitates its integers"),
+        (Candidate("int8_static", "fp32", "compile", 2, 1), {}, None),
+        (Candidate("int8_dynamic", "bf16", "eager", 2, 1), SLOW_BF16, "bf16 took 2.00 times as long as fp32"),
+        (Candidate("int8_dynamic", "fp32", "eager", 2, 1), SLOW_BF16, None),
+        (Candidate("int8_dynamic", "bf16", "openvino", 2, 1), SLOW_BF16, None),
+        (Candidate("int8_dynamic", "fp32", "eager", 1, 1), {BASELINE: 0.0, replace(BASELINE, threads=1): 0.5}, "threads 1 took 1.65"),
+        (Candidate("int8_dynamic", "fp32", "eager", 1, 1), {BASELINE: 0.0, replace(BASELINE, threads=1): 0.1}, None),
+        (Candidate("int8_weight", "fp32", "compile", 2, 1), {BASELINE: 0.0, replace(BASELINE, engine="compile"): 0.8}, "compile took 2.23"),
+        (Candidate("int8_static", "fp32", "compile", 2, 1), {BASELINE: 0.0, replace(BASELINE, engine="compile"): 0.8}, None),
+    ],
+)  # fmt: skip
+def test_a_rule_says_why_something_need_not_be_tried(
+    candidate: Candidate, known: dict[Candidate, float], says: str | None
+) -> None:
+    why = why_not(candidate, known)
+    assert (why is None) if says is None else (why is not None and says in why)
+
+
+def test_what_was_tried_itself_is_no_reason_against_it() -> None:
+    assert why_not(replace(BASELINE, precision="bf16"), SLOW_BF16) is None
+    assert all(rule.says.count("{}") == 1 for rule in RULES)
+
+
+def test_batches_that_take_long_are_left() -> None:
+    assert too_long(replace(BASELINE, batch_size=64), 0.05) == "a call would take about 3.2 s"
+    assert too_long(replace(BASELINE, batch_size=8), 0.05) is None
+    assert too_long(BASELINE, 5.0) is None
+
+
+def test_every_engine_that_may_be_tried_has_its_place() -> None:
+    names = list(CHOICES["engine"])
+    method = compose(["method=optimize", f"method.engines=[{','.join(names)}]"]).method
+    assert isinstance(method, Optimize)
+    assert {one.engine for one in candidates(method, BASELINE, "latency")} == set(names)
+
+
+def test_what_promises_most_is_looked_at_first() -> None:
+    """Each engine with nothing quantised; then quantizers where that was fastest; what compiles comes last."""
+    kinds = [("none", "eager"), ("int8_static", "eager"), ("none", "compile"), ("int8_static", "compile"), ("none", "openvino")]
+    kinds += [
+        ("int8_static", "openvino"),
+        ("int8_dynamic", "openvino"),
+        ("none", "onnxruntime"),
+        ("int8_static", "onnxruntime"),
+    ]
+    times = {Candidate(quantizer, "bf16", engine, 2, 1): 1.0 for quantizer, engine in kinds}
+    speeds = {"eager": 0.9, "onnxruntime": 0.6, "openvino": 0.4, "compile": 0.2}
+    looks = Simulated({one: speeds[one.engine] * (1 if one.quantizer == "none" else 0.9) for one in times}, scatter=0.001)
+    seen: list[tuple[str, str]] = []
+
+    def qualify(standing: Standing) -> bool:
+        seen.append((standing.candidate.quantizer, standing.candidate.engine))
+        return True
+
+    raced(looks, promise=by_promise, qualify=qualify)
+    assert seen == [
+        ("none", "eager"),
+        ("none", "openvino"),
+        ("none", "onnxruntime"),
+        ("int8_static", "openvino"),
+        ("int8_dynamic", "openvino"),
+        ("int8_static", "onnxruntime"),
+        ("int8_static", "eager"),
+        ("none", "compile"),
+        ("int8_static", "compile"),
+    ]
