@@ -23,6 +23,7 @@ from thrifty.store import RunDirectory
 @pytest.fixture
 def stop() -> Iterator[StopRequest]:
     before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored
     request = StopRequest()
     request.install()
     yield request

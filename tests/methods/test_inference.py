@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -18,6 +18,9 @@ from thrifty.methods import inference
 from thrifty.methods.inference import inference_metrics
 from thrifty.methods.model import TrainedModel, build_model
 from thrifty.precisions.fp32 import build as fp32
+
+if TYPE_CHECKING:
+    from thrifty.engines.base import Inputs
 
 
 class OneSizeOnly(nn.Module):
@@ -70,21 +73,24 @@ class Rounding(Engine):
     name = "rounding"
 
     def __init__(self) -> None:
-        self.prepared: list[int] = []
+        self.prepared: list[tuple[int, ...]] = []
 
     def unsupported(self, device_type: str) -> str | None:
         return None
 
     def prepare(
-        self, module: nn.Module, example: Tensor, precision: str = "fp32", kept: Path | None = None
-    ) -> Callable[[Tensor], Tensor]:
+        self, module: nn.Module, example: Inputs, precision: str = "fp32", kept: Path | None = None
+    ) -> Callable[..., Any]:
         assert torch.is_inference_mode_enabled()
         assert not module.training
-        self.prepared.append(len(example))
+        examples = example if isinstance(example, tuple) else (example,)
+        shapes = [one.shape for one in examples]
+        self.prepared.append(shapes[0])
 
-        def forward(inputs: Tensor) -> Tensor:
-            assert inputs.shape == example.shape
-            return module(inputs) + 5e-4
+        def forward(*inputs: Tensor) -> Any:
+            assert [one.shape for one in inputs] == shapes
+            found = module(*inputs)
+            return (found[0] + 5e-4, *found[1:]) if isinstance(found, tuple) else found + 5e-4
 
         return forward
 
@@ -96,10 +102,10 @@ def test_an_engine_is_made_ready_for_each_batch_size_and_held_to_pytorch(monkeyp
     monkeypatch.setattr(inference, "load_trained", lambda directory, device: trained)
     engine = Rounding()
     found, _, flags = inference_metrics(Path("unread"), CPU, 3, [2, 2], 0.02, 10, 1.0, engine)
-    assert engine.prepared == [1, 3, 2]
-    assert found["infer/max_error"] == {"value": pytest.approx(5e-4, rel=1e-2), "low": None, "high": None, "n": 3}
-    assert "engine=rounding" in found["infer/decode_ms"]["reason"]
-    assert found["infer/prefill_ms"] == found["infer/decode_ms"] == found["infer/tokens_per_s"]
+    # Batches of whole contexts; then a prompt of half a context and a token after it.
+    assert engine.prepared == [(1, 8), (3, 8), (2, 8), (1, 4), (1, 1)]
+    assert found["infer/max_error"] == {"value": pytest.approx(5e-4, rel=1e-2), "low": None, "high": None, "n": 5}
+    assert all(found[name]["value"] > 0 for name in ("infer/prefill_ms", "infer/decode_ms", "infer/tokens_per_s"))
     assert "recompiled" not in flags
 
 
