@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from thrifty.errors import Diverged
 from thrifty.events import Event, HistoryRow, Progress
+from thrifty.execution.turns import turns
 from thrifty.measure.statistics import Interval
 from thrifty.methods.checkpoints import Checkpoints
 from thrifty.methods.data_parallel import Alone
@@ -97,6 +98,7 @@ class TrainingMonitor(pl.Callback):
         self.trace = Trace()
         self.model: nn.Module
         """At the end of training, on the first rank: with the weights that are kept."""
+        self._turns = turns()
         self._told = 0.0
         self._begin = 0.0
         self._spent = 0.0
@@ -135,7 +137,8 @@ class TrainingMonitor(pl.Callback):
         self._follow(pl_module, step - steps, losses, seconds / steps)
         self._tell(step, now, losses[-1])
         self._decide(trainer, pl_module, step, max(1, min(MOST_STEPS_PER_CALL, round(CALL_SECONDS * steps / seconds))))
-        # What is done here for training's sake is part of the next call's time; validations and checkpoints are not.
+        self._apart_seconds += self._turns.give_way()
+        # What is done here for training's sake is part of the next call's time; validations, checkpoints and another's measuring are not.
         self._begin, self._apart_seconds = now + self._apart_seconds, 0.0
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
