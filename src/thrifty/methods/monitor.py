@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -303,6 +304,12 @@ class _Trainer(pl.Trainer):
         the signals back. The request to stop has it, and the monitor ends all ranks after the same call.
         """
         return False
+
+    def fit(self, *given: Any, **by_name: Any) -> None:
+        """Lightning's, which where there is SLURM would have us use its way of starting ranks: ours are started by us."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The `srun` command")
+            super().fit(*given, **by_name)
 
 
 def lightning_trainer(monitor: TrainingMonitor, device: torch.device, directory: str) -> pl.Trainer:
