@@ -25,6 +25,9 @@ from thrifty.sweeps.runs import Runs
 from thrifty.sweeps.study import Study, Trial, sampler_of
 from thrifty.sweeps.view import View
 
+_COMPARED = ("seed", "budget.flops")
+"""Keys over which all trials are told together."""
+
 
 @dataclass(frozen=True)
 class SearchResult:
@@ -81,7 +84,7 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
             view.close()
     best = study.best()
     # Reading all takes long where there are very many: only where there is something to tell of them.
-    all_matter = loop.made > 0 or any(one.key == "seed" for one in space.dimensions)
+    all_matter = loop.made > 0 or any(one.key in _COMPARED for one in space.dimensions)
     read = runs.all() if all_matter else runs.named(one.run for one in best if one.run is not None)
     records = {path.name: record for path, record in read}
     importances = study.importances()
