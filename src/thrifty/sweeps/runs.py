@@ -12,6 +12,7 @@ from thrifty.errors import BadData
 from thrifty.execution.launch import Outcome
 from thrifty.identity import data_stamp, training_code
 from thrifty.record import config_hash, environment
+from thrifty.stop import HOPELESS
 from thrifty.store import RESULT, read_record, run_directories
 
 FINISHED = ("ok", "diverged", "unsupported")
@@ -49,19 +50,19 @@ class Runs:
         """What became of an experiment that has come to its end before."""
         wanted = config_hash(plain(config))
         path, record = self._own.get(wanted, (None, None))
-        if record is None or record["status"] not in FINISHED:
+        if record is None or not _is_finished(record):
             if record is not None:  # it is to go on where it was cut off
                 return None
             path, record = self._found_elsewhere(wanted, config)
             if record is None or path is None:
                 return None
             self._own[wanted] = (path, record)
-        return Outcome(0 if record["status"] == "ok" else 1, path, record, None)
+        return Outcome(0 if record["status"] == "ok" or HOPELESS in record["flags"] else 1, path, record, None)
 
     def cut_off(self, config: Config) -> Path | None:
         """The run that an experiment goes on with, where one was cut off and nobody is at it."""
         path, record = self._own.get(config_hash(plain(config)), (None, None))
-        return path if record is not None and record["status"] not in (*FINISHED, "running") else None
+        return path if record is not None and record["status"] != "running" and not _is_finished(record) else None
 
     def add(self, outcome: Outcome) -> None:
         """Take note of a run that has ended."""
@@ -86,6 +87,11 @@ class Runs:
             ):
                 return path, record
         return None, None
+
+
+def _is_finished(record: dict[str, Any]) -> bool:
+    """Whether its own sweep need not run it again; another would not end it early, or not there."""
+    return record["status"] in FINISHED or (record["status"] == "killed" and HOPELESS in record["flags"])
 
 
 def records_in(directory: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -14,6 +14,7 @@ from thrifty.config.sweep import Sweep
 from thrifty.config.sweep_files import sweep_of
 from thrifty.errors import BadConfiguration, ThriftyError
 from thrifty.execution.launch import Outcome
+from thrifty.stop import HOPELESS
 from thrifty.store import SHARED, utc_stamp
 from thrifty.sweeps.directory import check_one_command, held, shared, sweep_directory
 from thrifty.sweeps.ended import tell_logger
@@ -22,6 +23,7 @@ from thrifty.sweeps.loop import Loop
 from thrifty.sweeps.objectives import Constraint, Objective, constraint_of, objective_of, value_in
 from thrifty.sweeps.planned import Planned
 from thrifty.sweeps.runs import Runs
+from thrifty.sweeps.stopping import check_stopper, stopping_of
 from thrifty.sweeps.study import Study, Trial, sampler_of
 from thrifty.sweeps.view import View
 
@@ -60,6 +62,7 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
         for value in _ends(dimension)[1:]:
             compose(space.point({one.key: value if one is dimension else _ends(one)[0] for one in space.dimensions}))
     check_one_command([first])
+    check_stopper(settings, objectives, first)
     store = Path(first.store)
     resumed = None if settings.resume is None else sweep_directory(store, settings.resume)
     title = Path(asked.name).stem
@@ -135,7 +138,8 @@ class _Search:
         label = " ".join(f"{key}={value}" for key, value in proposal.values.items())
         overrides = self.space.point(proposal.values)
         try:
-            return Planned(proposal.number, label, overrides, compose(overrides))
+            stopping = stopping_of(self.settings, str(self.study.directory), self.study.name, proposal.number)
+            return Planned(proposal.number, label, overrides, compose(overrides), stopping=stopping)
         except ThriftyError as error:  # values that do not go together
             return Planned(proposal.number, label, overrides, None, Outcome(error.exit_code, None, None, str(error)))
 
@@ -162,6 +166,9 @@ class _Search:
 def tell(study: Study, number: int, outcome: Outcome) -> str | None:
     """Tell a study what became of a trial; returns why it failed, where it did."""
     record, run = outcome.record, None if outcome.path is None else outcome.path.name
+    if record is not None and HOPELESS in record["flags"]:
+        study.stopped(number, run, record["reason"])
+        return None
     if record is None or record["status"] != "ok":
         reason = outcome.message or (f"{record['status']}: {record['reason']}" if record else "no record")
         study.failed(number, run, reason)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import optuna
 
 JOURNAL = "study.journal"
-_WHAT, _WHERE, _RUN, _REASON, _AGAIN = "thrifty", "sweep", "run", "reason", "asked again"
+ASKED_AGAIN = "asked again"
+"""Attribute of a trial that was given up, to be made as another."""
+_WHAT, _WHERE, _RUN, _REASON = "thrifty", "sweep", "run", "reason"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class Trial:
     """Of the objectives; None where it failed."""
     feasible: bool
     reason: str | None
-    """Why it failed."""
+    """Why it failed, or was stopped."""
+    stopped: bool = False
+    """Whether it was ended early, as it was hopeless."""
 
 
 class Study:
@@ -71,7 +75,8 @@ class Study:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.directory, self.objectives, self.constraints = directory, list(objectives), list(constraints)
+        self.directory, self.name = directory, name
+        self.objectives, self.constraints = list(objectives), list(constraints)
         self._dimensions = {one.key: one for one in space.dimensions}
         self._distributions = {one.key: _distribution(one) for one in space.dimensions}
         what = {
@@ -82,7 +87,7 @@ class Study:
         where = "storage" if settings.storage is None else f"sweep.storage={without_password(settings.storage)}"
         directions: list[Any] = [one.direction for one in objectives]
         try:
-            storage = _storage(settings.storage, directory)
+            storage = storage_at(settings.storage, directory)
             self._study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
             before = self._study.user_attrs.get(_WHAT)
             if before is None:
@@ -92,7 +97,7 @@ class Study:
         except ModuleNotFoundError as error:
             raise Unsupported(f"{where}: needs {error.name}; pip install {error.name}") from error
         except Exception as error:  # whatever a database's library raises
-            raise BadData(f"{where}: cannot be opened ({_first_line(error, settings.storage)})") from error
+            raise BadData(f"{where}: cannot be opened ({first_line(error, settings.storage)})") from error
         if before is not None and before != what:
             changed = [key for key in what if before.get(key) != what[key]]
             raise BadConfiguration(
@@ -163,13 +168,24 @@ class Study:
         trial.set_user_attr(_REASON, reason)
         self._study.tell(trial, state=TrialState.FAIL)
 
+    def stopped(self, number: int, run: str | None, reason: str) -> None:
+        """Tell that a trial was ended early, as it was hopeless: it has no values, and samplers learn from that."""
+        from optuna.trial import TrialState
+
+        trial = self._open.pop(number)
+        if run is not None:
+            trial.set_user_attr(_RUN, run)
+        trial.set_user_attr(_REASON, reason)
+        with quietly():
+            self._study.tell(trial, state=TrialState.PRUNED)
+
     def left(self, number: int) -> None:
         """A trial is given up, to be made when the search goes on."""
         from optuna.trial import TrialState
 
         trial = self._open.pop(number)
         self._study.enqueue_trial(trial.params, skip_if_exists=False)
-        trial.set_user_attr(_AGAIN, True)
+        trial.set_user_attr(ASKED_AGAIN, True)
         self._study.tell(trial, state=TrialState.FAIL)
 
     def trials(self) -> list[Trial]:
@@ -179,11 +195,12 @@ class Study:
 
     @staticmethod
     def _ended(one: optuna.trial.FrozenTrial) -> Trial | None:
-        if not one.state.is_finished() or one.user_attrs.get(_AGAIN):
+        if not one.state.is_finished() or one.user_attrs.get(ASKED_AGAIN):
             return None
-        values = tuple(one.values) if one.values is not None else None
+        stopped = one.state.name == "PRUNED"  # Optuna takes the last that such a trial has reported for its value
+        values = tuple(one.values) if one.values is not None and not stopped else None
         feasible = all(value <= 0 for value in one.constraints.values()) if one.constraints else True
-        return Trial(one.number, one.user_attrs.get(_RUN), values, feasible, one.user_attrs.get(_REASON))
+        return Trial(one.number, one.user_attrs.get(_RUN), values, feasible, one.user_attrs.get(_REASON), stopped)
 
     def best(self) -> list[Trial]:
         """The Pareto set of those that keep every constraint: one, of one objective, unless several are equally good."""
@@ -266,7 +283,8 @@ def sampler_of(which: Sampler, seed: int, objectives: int) -> optuna.samplers.Ba
         raise Unsupported(f"sweep.sampler={which.name}: needs {error.name}; pip install {error.name}, or take tpe") from error
 
 
-def _storage(url: str | None, directory: Path) -> optuna.storages.BaseStorage | str:
+def storage_at(url: str | None, directory: Path) -> optuna.storages.BaseStorage | str:
+    """The storage that a search has: at an address, or the journal in its sweep's directory."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
@@ -283,7 +301,8 @@ def without_password(url: str) -> str:
     return f"{head}{sign}{user.partition(':')[0]}:***@{host}" if at and ":" in user else url
 
 
-def _first_line(error: BaseException, url: str | None) -> str:
+def first_line(error: BaseException, url: str | None) -> str:
+    """What an error of a storage's says, without the password in its address."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if url is not None:
         password = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
