@@ -143,7 +143,7 @@ def _run(
     emit: Callable[[Event], None],
     wait_until_heard: Callable[[], None],
     stop: StopRequest,
-    ask: Callable[[Validated], None],
+    ask: Callable[[Validated], None] | None = None,
 ) -> int:
     import torch
 

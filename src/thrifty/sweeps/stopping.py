@@ -8,6 +8,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thrifty.config.choices.methods import Quantize
 from thrifty.config.schema import Config
 from thrifty.config.sweep import Stopper, Sweep
 from thrifty.errors import BadConfiguration
@@ -84,6 +85,10 @@ def check_stopper(settings: Sweep, objectives: Sequence[Objective], config: Conf
         raise BadConfiguration(
             f"{given}: {(silent or names)[0]} is not reported while a trial trains, so that no trial could be ended by it; "
             f"take an objective of {_TRAINED}..., or sweep.stopper=none"
+        )
+    if isinstance(config.method, Quantize) and config.quantizer is not None and not config.quantizer.TRAINS:
+        raise BadConfiguration(
+            f"{given}: quantizer={config.quantizer.name} trains nothing that could end early; take sweep.stopper=none"
         )
     if not config.train.validations:
         raise BadConfiguration(
