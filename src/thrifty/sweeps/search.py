@@ -12,7 +12,7 @@ from thrifty.config.compose import compose
 from thrifty.config.space import Dimension, Space, space_of
 from thrifty.config.sweep import Sweep
 from thrifty.config.sweep_files import sweep_of
-from thrifty.errors import BadConfiguration, ThriftyError
+from thrifty.errors import BadConfiguration, OutOfMemory, ThriftyError
 from thrifty.execution.launch import Outcome
 from thrifty.stop import HOPELESS
 from thrifty.store import SHARED, utc_stamp
@@ -20,6 +20,7 @@ from thrifty.sweeps.directory import check_one_command, held, shared, sweep_dire
 from thrifty.sweeps.ended import tell_logger
 from thrifty.sweeps.executors import executor_of
 from thrifty.sweeps.loop import Loop
+from thrifty.sweeps.memory_order import needs_as_much
 from thrifty.sweeps.objectives import Constraint, Objective, constraint_of, objective_of, value_in
 from thrifty.sweeps.planned import Planned
 from thrifty.sweeps.runs import Runs
@@ -142,6 +143,10 @@ class _Search:
         self._open += 1
         label = " ".join(f"{key}={value}" for key, value in proposal.values.items())
         overrides = self.space.point(proposal.values)
+        less = next((one for one in self.study.out_of_memory() if needs_as_much(proposal.values, one.values)), None)
+        if less is not None:
+            why = f"needs at least as much memory as trial {less.number}, which ran out of it"
+            return Planned(proposal.number, label, overrides, None, Outcome(OutOfMemory.exit_code, None, None, why))
         try:
             stopping = stopping_of(self.settings, str(self.study.directory), self.study.name, proposal.number)
             return Planned(proposal.number, label, overrides, compose(overrides), stopping=stopping)
@@ -176,7 +181,10 @@ def tell(study: Study, number: int, outcome: Outcome) -> str | None:
         return None
     if record is None or record["status"] != "ok":
         reason = outcome.message or (f"{record['status']}: {record['reason']}" if record else "no record")
-        study.failed(number, run, reason)
+        if record["status"] == "oom" if record is not None else outcome.exit_code == OutOfMemory.exit_code:
+            study.did_not_fit(number, run, reason)
+        else:
+            study.failed(number, run, reason)
         return reason
     assert run is not None
     found = [value_in(record, one.metric.name) for one in study.objectives]

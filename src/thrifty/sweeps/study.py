@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from thrifty.config.space import Dimension, Space
 from thrifty.config.sweep import Sampler, Sweep
 from thrifty.errors import BadConfiguration, BadData, Unsupported
-from thrifty.sweeps.objectives import Constraint, Objective
+from thrifty.sweeps.objectives import MAXIMIZE, Constraint, Objective
 
 if TYPE_CHECKING:
     import optuna
@@ -26,6 +26,8 @@ ASKED_AGAIN = "asked again"
 _MOST_FOR_IMPORTANCES = 200
 _WHAT, _WHERE, _RUN, _REASON = "thrifty", "sweep", "run", "reason"
 _IMPORTANCES = "importances"
+_FITS = "fits in memory"
+"""Constraint that a trial breaks by running out of memory."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +145,8 @@ class Study:
             trial = self._study.ask(self._distributions)
         if self._shared:
             trial.set_user_attr(_WHERE, self.directory.name)
-        values = {key: _typed(self._dimensions[key], value) for key, value in trial.params.items()}
         self._open[trial.number] = trial
-        return Proposal(trial.number, values)
+        return Proposal(trial.number, self._as_typed(trial.params))
 
     def succeeded(self, number: int, run: str, values: Sequence[float], excesses: Mapping[str, float]) -> None:
         """Tell what a trial came to.
@@ -156,7 +157,7 @@ class Study:
         trial = self._open.pop(number)
         trial.set_user_attr(_RUN, run)
         with quietly():
-            for name, excess in excesses.items():
+            for name, excess in {**excesses, _FITS: -1.0}.items():
                 trial.set_constraint(name, excess)
             self._study.tell(trial, list(values))
         made = Trial(number, run, tuple(values), all(excess <= 0 for excess in excesses.values()), None)
@@ -166,22 +167,51 @@ class Study:
         """Tell that a trial came to nothing, and why."""
         from optuna.trial import TrialState
 
+        self._study.tell(self._closed(number, run, reason), state=TrialState.FAIL)
+
+    def did_not_fit(self, number: int, run: str | None, reason: str) -> None:
+        """Tell that a trial ran out of memory, so that samplers keep away from where it was.
+
+        Samplers pass over a trial that has failed: with TPE and GP such ones go on to be proposed. What they all learn from is one that is
+        complete and breaks a constraint; then it needs values, which are the worst there are, and are shown to nobody.
+        """
+        others = [one.values for one in self.trials() if one.values is not None]
+        worst = [self._worst(place, others) for place in range(len(self.objectives))]
+        trial = self._closed(number, run, reason)
+        with quietly():
+            trial.set_constraint(_FITS, 1.0)
+            for one in self.constraints:  # as all trials have to have the same for GP
+                trial.set_constraint(one.text, 0.0)
+            self._study.tell(trial, worst)
+
+    def out_of_memory(self) -> list[Proposal]:
+        """The trials that ran out of memory."""
+        ended = self._study.get_trials(deepcopy=False)
+        return [Proposal(one.number, self._as_typed(one.params)) for one in ended if one.constraints.get(_FITS, 0.0) > 0]
+
+    def _as_typed(self, params: Mapping[str, Any]) -> dict[str, str]:
+        return {key: _typed(self._dimensions[key], value) for key, value in params.items()}
+
+    def _worst(self, place: int, values: Sequence[Sequence[float]]) -> float:
+        of = [one[place] for one in values]
+        if not of:
+            return 0.0
+        return min(of) if self.objectives[place].direction == MAXIMIZE else max(of)
+
+    def _closed(self, number: int, run: str | None, reason: str) -> optuna.trial.Trial:
+        """A trial that is no longer open, and has no values of its own."""
         trial = self._open.pop(number)
         if run is not None:
             trial.set_user_attr(_RUN, run)
         trial.set_user_attr(_REASON, reason)
-        self._study.tell(trial, state=TrialState.FAIL)
+        return trial
 
     def stopped(self, number: int, run: str | None, reason: str) -> None:
         """Tell that a trial was ended early, as it was hopeless: it has no values, and samplers learn from that."""
         from optuna.trial import TrialState
 
-        trial = self._open.pop(number)
-        if run is not None:
-            trial.set_user_attr(_RUN, run)
-        trial.set_user_attr(_REASON, reason)
         with quietly():
-            self._study.tell(trial, state=TrialState.PRUNED)
+            self._study.tell(self._closed(number, run, reason), state=TrialState.PRUNED)
 
     def left(self, number: int) -> None:
         """A trial is given up, to be made when the search goes on."""
@@ -201,10 +231,11 @@ class Study:
     def _ended(one: optuna.trial.FrozenTrial) -> Trial | None:
         if not one.state.is_finished() or one.user_attrs.get(ASKED_AGAIN):
             return None
-        stopped = one.state.name == "PRUNED"  # Optuna takes the last that such a trial has reported for its value
-        values = tuple(one.values) if one.values is not None and not stopped else None
-        feasible = all(value <= 0 for value in one.constraints.values()) if one.constraints else True
-        return Trial(one.number, one.user_attrs.get(_RUN), values, feasible, one.user_attrs.get(_REASON), stopped)
+        stopped, reason = one.state.name == "PRUNED", one.user_attrs.get(_REASON)
+        # Those of one that has a reason are none: Optuna takes what it has reported last, or we have given it some.
+        values = tuple(one.values) if one.values is not None and reason is None else None
+        feasible = values is None or all(value <= 0 for value in one.constraints.values())
+        return Trial(one.number, one.user_attrs.get(_RUN), values, feasible, reason, stopped)
 
     def best(self) -> list[Trial]:
         """The Pareto set of those that keep every constraint: one, of one objective, unless several are equally good."""
@@ -239,7 +270,11 @@ class Study:
         kept = self._study.user_attrs.get(_IMPORTANCES)
         if kept is not None and kept["trials"] == ended:
             return kept["shares"]
-        complete = [one for one in self._study.get_trials(deepcopy=False) if one.state == optuna.trial.TrialState.COMPLETE]
+        complete = [
+            one
+            for one in self._study.get_trials(deepcopy=False)
+            if one.state == optuna.trial.TrialState.COMPLETE and _REASON not in one.user_attrs
+        ]
         every = -(-len(complete) // _MOST_FOR_IMPORTANCES) or 1
         seen = optuna.create_study(directions=self._study.directions[:1])
         try:
