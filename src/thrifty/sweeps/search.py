@@ -181,7 +181,7 @@ def tell(study: Study, number: int, outcome: Outcome) -> str | None:
         return None
     if record is None or record["status"] != "ok":
         reason = outcome.message or (f"{record['status']}: {record['reason']}" if record else "no record")
-        if record["status"] == "oom" if record is not None else outcome.exit_code == OutOfMemory.exit_code:
+        if _ran_out_of_memory(outcome):
             study.did_not_fit(number, run, reason)
         else:
             study.failed(number, run, reason)
@@ -196,3 +196,10 @@ def tell(study: Study, number: int, outcome: Outcome) -> str | None:
     excesses = {text: one.excess(value) for text, (one, value, _) in bounds.items() if value is not None}
     study.succeeded(number, run, [value for value, _ in found if value is not None], excesses)
     return None
+
+
+def _ran_out_of_memory(outcome: Outcome) -> bool:
+    """As its record says, or, where it came to none, its exit code, which a process that was killed has as well."""
+    if outcome.record is not None:
+        return outcome.record["status"] == "oom"
+    return outcome.exit_code == OutOfMemory.exit_code and not outcome.killed

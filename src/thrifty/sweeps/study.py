@@ -185,9 +185,13 @@ class Study:
             self._study.tell(trial, worst)
 
     def out_of_memory(self) -> list[Proposal]:
-        """The trials that ran out of memory."""
+        """The trials that ran out of memory here: another machine of a shared storage may have less."""
         ended = self._study.get_trials(deepcopy=False)
-        return [Proposal(one.number, self._as_typed(one.params)) for one in ended if one.constraints.get(_FITS, 0.0) > 0]
+        return [
+            Proposal(one.number, self._as_typed(one.params))
+            for one in ended
+            if one.constraints.get(_FITS, 0.0) > 0 and (not self._shared or one.user_attrs.get(_WHERE) == self.directory.name)
+        ]
 
     def _as_typed(self, params: Mapping[str, Any]) -> dict[str, str]:
         return {key: _typed(self._dimensions[key], value) for key, value in params.items()}
