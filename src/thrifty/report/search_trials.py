@@ -24,7 +24,8 @@ def search_trials(result: SearchResult, width: int) -> RenderableType:
     Args:
         width: columns of the terminal.
     """
-    failed = [one for one in result.trials if one.values is None]
+    stopped = [one for one in result.trials if one.stopped]
+    failed = [one for one in result.trials if one.values is None and not one.stopped]
     broken = [one for one in result.trials if one.values is not None and not one.feasible]
     parts: list[RenderableType] = []
     several = len(result.objectives) > 1
@@ -44,6 +45,7 @@ def search_trials(result: SearchResult, width: int) -> RenderableType:
     ):
         parts += scaling_report(found, metric.name)
     told = [f"{len(result.trials)} trials"]
+    told += [f"{len(stopped)} stopped early"] if stopped else []
     told += [f"{len(broken)} broke a constraint"] if broken else []
     told += [f"{len(failed)} failed"] if failed else []
     parts.append(Text(f"\n{', '.join(told)}; in {result.directory}"))
