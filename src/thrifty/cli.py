@@ -76,7 +76,9 @@ def run_command(arguments: Sequence[str]) -> int:
     if not options.multirun:
         return _one_experiment(overrides)
     if any(one.lstrip("+~").startswith("hydra") for one in overrides):
-        return _sweep_by_hydra(overrides)
+        from thrifty.sweeps.by_hydra import run_by_hydra
+
+        return run_by_hydra(overrides, _one_experiment)
     from thrifty.config.sweep_files import names_a_search
 
     return _search(overrides) if names_a_search(overrides) else _grid(overrides)
@@ -178,21 +180,6 @@ def _ask_hydra(options: argparse.Namespace, overrides: list[str]) -> int:
     flags += ["--" + name.replace("_", "-") for name in names if getattr(options, name)]
     hydra_main([*flags, *overrides], lambda _: None)
     return 0
-
-
-def _sweep_by_hydra(overrides: list[str]) -> int:
-    """-m with another sweeper or launcher than ours."""
-    import tempfile
-
-    from thrifty.config.hydra_main import hydra_main
-
-    codes: list[int] = []
-    with tempfile.TemporaryDirectory(prefix="thrifty-") as scratch:
-        # Sweepers of Hydra's write what they did into their own directory; ours holds records only.
-        given = any(one.startswith("hydra.sweep.dir=") for one in overrides)
-        elsewhere = [] if given else [f"hydra.sweep.dir={scratch}"]
-        hydra_main(["--multirun", *overrides, *elsewhere], lambda one: codes.append(_one_experiment(one)))
-    return next((code for code in codes if code), 0)
 
 
 class _Parser(argparse.ArgumentParser):

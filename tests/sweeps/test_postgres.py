@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from postgres_server import PostgresServer, missing_programs, started_server
 
 from conftest import QUIET, Cli
-from thrifty.errors import Unsupported
 
 TYPED = (
     "run", "-m", "sweeps=mine.yaml", *QUIET, "sweep.n_trials=6", "sweep.sampler=random", "budget.steps=5",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import optuna
 
 JOURNAL = "study.journal"
-_DRIVERS = {one: "'thrifty[postgres]'" for one in ("psycopg", "psycopg2")}
+_DRIVERS = dict.fromkeys(("psycopg", "psycopg2"), "'thrifty[postgres]'")
 """What to install for a driver that an address asks for: psycopg2 is what SQLAlchemy takes where it names none."""
 _TRIES = 5
 _T = TypeVar("_T")
@@ -107,7 +107,9 @@ class Study:
         try:
             self._study, before = _while_others_begin_it(opened)
         except ModuleNotFoundError as error:
-            raise Unsupported(f"{where}: needs {error.name}; pip install {_DRIVERS.get(error.name or '', error.name)}") from error
+            raise Unsupported(
+                f"{where}: needs {error.name}; pip install {_DRIVERS.get(error.name or '', error.name)}"
+            ) from error
         except Exception as error:  # whatever a database's library raises
             raise BadData(f"{where}: cannot be opened ({_first_line(error, settings.storage)})") from error
         if before is not None and before != what:
