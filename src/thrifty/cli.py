@@ -113,12 +113,14 @@ def _one_experiment(overrides: list[str]) -> int:
     from thrifty.execution.resumption import resumed_run
     from thrifty.instrument.optimize import search
     from thrifty.instrument.waterfall import fill
+    from thrifty.sinks.terminal import TerminalSink
 
     resumed = None
     if config.resume is not None:
         resumed, config, overrides = resumed_run(config, overrides)
+    show_run = TerminalSink(Console(stderr=True))
     outcome = run_experiment(
-        config, overrides, Path(config.store) / "runs", Console(stderr=True), resumed=resumed, complete=fill, search=search
+        config, overrides, Path(config.store) / "runs", show_run, resumed=resumed, complete=fill, search=search
     )
     if outcome.message is not None:
         sys.stderr.write(f"error: {outcome.message}\n")
@@ -136,9 +138,10 @@ def _one_experiment(overrides: list[str]) -> int:
 def _search(overrides: list[str]) -> int:
     from rich.console import Console
 
+    from thrifty.report.sweep_view import LineView
     from thrifty.sweeps.search import run_search
 
-    result = run_search(overrides, Console(stderr=True))
+    result = run_search(overrides, LineView(Console(stderr=True)))
     from thrifty.report.search_trials import search_trials
     from thrifty.report.terminal import output_console, show
 
@@ -151,9 +154,10 @@ def _grid(overrides: list[str]) -> int:
     from rich.console import Console
 
     from thrifty.report.grid import grid_report
+    from thrifty.report.sweep_view import LineView
     from thrifty.sweeps.grid import run_grid
 
-    result = run_grid(overrides, Console(stderr=True))
+    result = run_grid(overrides, LineView(Console(stderr=True)))
     records = [outcome.record for outcome in result.outcomes if outcome.record is not None]
     if records:
         from thrifty.report.terminal import output_console, show

@@ -19,6 +19,13 @@ class Preparing(Event):
 
 
 @dataclass(frozen=True)
+class Told(Event):
+    """A sentence for whoever reads along, that stays."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Started(Event):
     """The run has passed every gate and owns its directory."""
 

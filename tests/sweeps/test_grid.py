@@ -12,7 +12,8 @@ from conftest import QUIET, Cli
 from thrifty.config.compose import compose
 from thrifty.config.space import space_of
 from thrifty.errors import BadConfiguration
-from thrifty.sweeps.experiments import held, shared_modules
+from thrifty.sweeps.directory import held
+from thrifty.sweeps.executors import _shared_modules
 
 
 def expand(arguments: list[str]) -> list[list[str]]:
@@ -54,8 +55,8 @@ def test_what_a_grid_cannot_walk_is_refused(given: str) -> None:
 
 def test_code_that_every_experiment_needs_is_imported_once_and_no_other() -> None:
     table, text = (compose([f"task={name}"]) for name in ("tabular", "text"))
-    assert shared_modules([table, table]) == ["thrifty.tasks.tabular"]
-    assert shared_modules([table, text]) == []
+    assert _shared_modules([table, table]) == ["thrifty.tasks.tabular"]
+    assert _shared_modules([table, text]) == []
 
 
 def arms(cli: Cli) -> list[tuple[str, int, str]]:

@@ -37,4 +37,6 @@ class Sweep:
         "where Optuna keeps the trials, such as postgresql://USER:PASSWORD@HOST/NAME, for searches of many machines",
         null="a journal in the sweep's directory",
     )
+    parallel: int = key("experiments at a time on this machine, each with cores, or a GPU, of its own", at_least=1)
+    reuse: bool = key("whether a run that an earlier sweep of this store has finished counts, or is made once more")
     resume: str | None = key("directory of a sweep to go on with; what is finished is not run again", null="a new sweep")

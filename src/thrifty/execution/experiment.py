@@ -1,4 +1,4 @@
-"""One experiment with its sinks: what `python run.py` does, and a grid for each of its points."""
+"""One experiment with its sinks: what `python run.py` does, and a sweep for each of its points."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
 from thrifty.config import registry
 from thrifty.config.overrides import parse
 from thrifty.config.schema import Config
 from thrifty.errors import BadData, ThriftyError
-from thrifty.events import Event, Finished, Preparing
+from thrifty.events import Event, Finished, Preparing, Told
 from thrifty.execution.batch_size import BatchSize, find_batch_size
 from thrifty.execution.beginning import FROM_NOTHING, Beginning
 from thrifty.execution.dense import compressed_before, dense_run
 from thrifty.execution.fork_server import warm_up
 from thrifty.execution.launch import Outcome, launch
 from thrifty.execution.ranks import ranks_to_start
+from thrifty.execution.turns import turns
 from thrifty.sinks.base import Sink
-from thrifty.sinks.terminal import TerminalSink
 from thrifty.store import find_run, read_record
 
 Complete = Callable[[Path, dict[str, Any], Callable[[str], None]], None]
@@ -49,22 +46,23 @@ def run_experiment(
     config: Config,
     overrides: list[str],
     parent: Path,
-    console: Console,
+    show: Sink,
     group: str | None = None,
     resumed: Path | None = None,
     complete: Complete | None = None,
     search: Search | None = None,
 ) -> Outcome:
-    """Run it in a worker, its events going to the terminal and the logger.
+    """Run it in a worker, its events going to who shows them and to the logger.
 
     Args:
+        show: closed after each training that the experiment takes, and used again for the next.
         resumed: directory of a run that goes on; None begins one.
         complete: called with the record of a compression that ended well, before the logger hears of its end.
         search: of method=optimize, called once the dense model is there; one that is resumed searches anew.
     """
     searches = config.method.name == "optimize"
     if searches or (config.method.name != "train" and resumed is None):
-        return _compression(config, overrides, parent, console, group, resumed, complete, search if searches else None)
+        return _compression(config, overrides, parent, show, group, resumed, complete, search if searches else None)
     origin = None
     if resumed is not None and config.method.name != "train":
         try:
@@ -74,14 +72,14 @@ def run_experiment(
                 BadData.exit_code, None, None, f"resume={resumed.name}: the dense model it began with is gone ({error})"
             )
     begun = Beginning(resumed=resumed, origin=origin)
-    return _experiment(config, overrides, parent, console, group, begun, complete if origin is not None else None)
+    return _experiment(config, overrides, parent, show, group, begun, complete if origin is not None else None)
 
 
 def _compression(
     config: Config,
     overrides: list[str],
     parent: Path,
-    console: Console,
+    show: Sink,
     group: str | None,
     resumed: Path | None,
     complete: Complete | None,
@@ -90,10 +88,10 @@ def _compression(
     """What begins with a dense model, which is trained first where there is none."""
 
     def tell(sentence: str) -> None:
-        console.print(Text(sentence), soft_wrap=True)
+        show.handle(Told(sentence))
 
     def train(dense: Config, its_overrides: list[str], directory: Path) -> Outcome:
-        return _experiment(dense, its_overrides, directory, console, group)
+        return _experiment(dense, its_overrides, directory, show, group)
 
     try:
         dense = dense_run(config, overrides, tell, train)
@@ -107,14 +105,14 @@ def _compression(
             config, begun = found.config, replace(found.beginning, resumed=resumed)
     except ThriftyError as error:
         return Outcome(error.exit_code, None, None, str(error))
-    return _experiment(config, overrides, parent, console, group, begun, complete)
+    return _experiment(config, overrides, parent, show, group, begun, complete)
 
 
 def _experiment(
     config: Config,
     overrides: list[str],
     parent: Path,
-    console: Console,
+    show: Sink,
     group: str | None = None,
     beginning: Beginning = FROM_NOTHING,
     complete: Complete | None = None,
@@ -127,7 +125,7 @@ def _experiment(
         logger = registry.load("logger", config.logger.name)(config.logger, group)
     except ThriftyError as error:
         return Outcome(error.exit_code, None, None, str(error))
-    sinks = [Guarded(TerminalSink(console)), Guarded(logger)]
+    sinks = [Guarded(show), Guarded(logger)]
 
     def tell(sentence: str) -> None:
         handle(Preparing(sentence))
@@ -156,7 +154,8 @@ def _batch_size(
         had = read_record(resumed)["data"].get("batch_size")
         if had is not None:
             return BatchSize(had, f"batch_size=auto: {had}, as before the run was cut off")
-    return find_batch_size(config, [one.key_or_group for one in parse(overrides)], handle)
+    with turns().alone():
+        return find_batch_size(config, [one.key_or_group for one in parse(overrides)], handle)
 
 
 class Guarded:

@@ -25,6 +25,7 @@ from thrifty.execution import libraries
 from thrifty.execution.beginning import FROM_NOTHING, Beginning
 from thrifty.execution.death import end_with_parent, first_line, out_of_memory
 from thrifty.execution.ranks import Rank
+from thrifty.execution.turns import turns
 from thrifty.identity import data_stamp
 from thrifty.record import new_record, usable_cores
 from thrifty.stop import EXIT_CODES, Stopped, StopRequest, status_of
@@ -149,7 +150,7 @@ def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[],
     try:
         with stop.prompt():
             wait_until_heard()  # what the sinks do at the start, wandb above all, would be measured with the first steps
-            with _watched(record, method.device, canaries=config.measure.seconds > 0) as watch:
+            with turns().working(), _watched(record, method.device, canaries=config.measure.seconds > 0) as watch:
                 status, reason = method.run(directory)
                 watch.elsewhere_s = method.elsewhere_s
         code = 0 if status == "ok" else EXIT_CODES.get(stop.reason or "", 1)
@@ -190,7 +191,7 @@ def _watched(record: dict[str, Any], device: torch.device, canaries: bool) -> It
     """Keep the conditions of what happens within it, and the flags they raise, however it ends."""
     from thrifty.measure.conditions import Watch
 
-    watch = Watch(device, canaries)
+    watch = Watch(device, canaries, turns().alone)
     try:
         with watch:
             yield watch

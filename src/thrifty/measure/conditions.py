@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -119,6 +120,7 @@ class Watch:
     Args:
         device: whose slowdowns are asked for too, where it is a GPU of NVIDIA's.
         canaries: whether one runs before and, unless the work fails, after.
+        alone: within which nothing of ours runs beside it.
     """
 
     conditions: Conditions | None = None
@@ -126,12 +128,17 @@ class Watch:
     elsewhere_s: float = 0.0
     """Processor time that processes of ours spent meanwhile which are no children of this one; said before it is left."""
 
-    def __init__(self, device: torch.device | None = None, canaries: bool = True) -> None:
-        self.canaries = canaries
+    def __init__(
+        self,
+        device: torch.device | None = None,
+        canaries: bool = True,
+        alone: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self.canaries, self._alone = canaries, alone
         self._gpu = _gpu(device)
 
     def __enter__(self) -> Watch:
-        self._canary = canary() if self.canaries else None
+        self._canary = self._paced() if self.canaries else None
         self._begin, self._before = time.perf_counter(), _Reading.now(self._gpu)
         return self
 
@@ -140,7 +147,11 @@ class Watch:
         after = replace(after, own_ticks=after.own_ticks + self.elsewhere_s * ticks_a_second())
         self.conditions = _between(self._before, after, seconds, self._canary)
         if self.canaries and kind is None:  # what failed or was stopped is not kept waiting
-            self.conditions = replace(self.conditions, canary_after=canary())
+            self.conditions = replace(self.conditions, canary_after=self._paced())
+
+    def _paced(self) -> Interval:
+        with self._alone():
+            return canary()
 
 
 @dataclass(frozen=True)

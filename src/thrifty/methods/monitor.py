@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from thrifty.errors import Diverged
 from thrifty.events import Event, HistoryRow, Progress
+from thrifty.execution.turns import turns
 from thrifty.measure.statistics import Interval
 from thrifty.methods.checkpoints import Checkpoints
 from thrifty.methods.data_parallel import Alone
@@ -97,6 +99,7 @@ class TrainingMonitor(pl.Callback):
         self.trace = Trace()
         self.model: nn.Module
         """At the end of training, on the first rank: with the weights that are kept."""
+        self._turns = turns()
         self._told = 0.0
         self._begin = 0.0
         self._spent = 0.0
@@ -135,7 +138,8 @@ class TrainingMonitor(pl.Callback):
         self._follow(pl_module, step - steps, losses, seconds / steps)
         self._tell(step, now, losses[-1])
         self._decide(trainer, pl_module, step, max(1, min(MOST_STEPS_PER_CALL, round(CALL_SECONDS * steps / seconds))))
-        # What is done here for training's sake is part of the next call's time; validations and checkpoints are not.
+        self._apart_seconds += self._turns.give_way()
+        # What is done here for training's sake is part of the next call's time; validations, checkpoints and another's measuring are not.
         self._begin, self._apart_seconds = now + self._apart_seconds, 0.0
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -300,6 +304,12 @@ class _Trainer(pl.Trainer):
         the signals back. The request to stop has it, and the monitor ends all ranks after the same call.
         """
         return False
+
+    def fit(self, *given: Any, **by_name: Any) -> None:
+        """Lightning's, which where there is SLURM would have us use its way of starting ranks: ours are started by us."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The `srun` command")
+            super().fit(*given, **by_name)
 
 
 def lightning_trainer(monitor: TrainingMonitor, device: torch.device, directory: str) -> pl.Trainer:

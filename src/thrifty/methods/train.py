@@ -22,6 +22,7 @@ from thrifty.errors import BadConfiguration, Diverged, Unsupported
 from thrifty.events import Event, Preparing
 from thrifty.execution.beginning import FROM_NOTHING, Beginning
 from thrifty.execution.ranks import Rank
+from thrifty.execution.turns import turns
 from thrifty.measure.energy import EnergyMeter
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
 from thrifty.measure.statistics import Interval
@@ -147,7 +148,8 @@ class TrainMethod:
         self._look_at(model, trace, directory.record["config_hash"])
         if self.config.profile:  # last: it slows what it watches, and trains on
             self.emit(Preparing("profiling a few more steps and predictions"))
-            directory.record["profile"] = profile_run(self.path, self._module(model), self.batch_size, self.device)
+            with turns().alone():
+                directory.record["profile"] = profile_run(self.path, self._module(model), self.batch_size, self.device)
         self.findings.written(self._checkpoint_bytes)
         Checkpoints(self.path, self._of).remove()
         return "ok", None
@@ -168,12 +170,14 @@ class TrainMethod:
             if loading.takes_time:
                 and_compiles = " and compiles" if self.engine.compiles else ""
                 self.emit(Preparing(f"measuring a fresh process that loads{and_compiles} the model"))
-            self.findings.loading(loading.measure())
+            with turns().alone():
+                self.findings.loading(loading.measure())
         if self.config.measure.seconds:
             self.emit(Preparing("measuring prediction"))
             # The ceiling is that of one GPU, and of all cores.
             seconds = trace.seconds * (self.rank.of if self.device.type == "cuda" else 1)
-            self.findings.speed(self.engine, self.batch_size, trace.steps * self.batch_size, seconds)
+            with turns().alone():
+                self.findings.speed(self.engine, self.batch_size, trace.steps * self.batch_size, seconds)
 
     def _as_executed(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
         """Predictions by the run's engine where it computes in a way of its own, else by PyTorch."""

@@ -10,7 +10,7 @@ from rich.status import Status
 from rich.table import Column
 from rich.text import Text
 
-from thrifty.events import Event, Finished, HistoryRow, Preparing, Refused, Started
+from thrifty.events import Event, Finished, HistoryRow, Preparing, Refused, Started, Told
 from thrifty.events import Progress as ProgressEvent
 
 _LINE_SECONDS = 10.0
@@ -34,7 +34,10 @@ class TerminalSink:
         match event:
             case Preparing(what):
                 self._say(what)
+            case Told(sentence):
+                self._print(sentence)
             case Started(path=path, about=about):
+                self._validation = ""
                 self._print(path, "bold")
                 for sentence in about:
                     self._print(f"  {sentence}")

@@ -15,7 +15,7 @@ from thrifty.config.values import root_values
 from thrifty.errors import BadConfiguration, ThriftyError
 from thrifty.execution.death import ask_for_the_parent_s_end, first_line
 from thrifty.store import SHARED, utc_stamp
-from thrifty.sweeps.experiments import shared
+from thrifty.sweeps.directory import shared
 
 _BASIC = "basic"
 _PLUGINS = {

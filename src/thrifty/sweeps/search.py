@@ -1,4 +1,4 @@
-"""A search: trials proposed one after the other, each an experiment in a worker of its own, until there are enough of them."""
+"""A search: trials proposed one by one, each an experiment in a worker of its own, until there are enough of them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from thrifty.config.compose import compose
 from thrifty.config.space import Dimension, Space, space_of
 from thrifty.config.sweep import Sweep
 from thrifty.config.sweep_files import sweep_of
 from thrifty.errors import BadConfiguration, ThriftyError
-from thrifty.execution import fork_server
 from thrifty.execution.launch import Outcome
-from thrifty.stop import STOPPED
 from thrifty.store import SHARED, utc_stamp
-from thrifty.sweeps.experiments import Experiments, check_one_command, held, shared, shared_modules, sweep_directory
+from thrifty.sweeps.directory import check_one_command, held, shared, sweep_directory
+from thrifty.sweeps.executors import executor_of
+from thrifty.sweeps.loop import Loop
 from thrifty.sweeps.objectives import Constraint, Objective, constraint_of, objective_of, value_in
+from thrifty.sweeps.planned import Planned
+from thrifty.sweeps.runs import Runs
 from thrifty.sweeps.study import Study, Trial, sampler_of
+from thrifty.sweeps.view import View
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class SearchResult:
     exit_code: int
 
 
-def run_search(arguments: Sequence[str], console: Console) -> SearchResult:
+def run_search(arguments: Sequence[str], view: View) -> SearchResult:
     """Search until there are as many trials as asked for, or the time is spent; a stop ends it, and `sweep.resume` goes on.
 
     A trial that fails is a record with its reason, and told to the sampler.
@@ -63,17 +64,20 @@ def run_search(arguments: Sequence[str], console: Console) -> SearchResult:
     title = Path(asked.name).stem
     directory = resumed or store / "sweeps" / f"{utc_stamp()}-{title}"
     sampler_of(settings.sampler, settings.seed, len(objectives))  # what it lacks is told before anything is written
+    place = store / SHARED / directory.name
+    executor = executor_of(settings, [first], place)
     if settings.storage is None:
         directory.mkdir(parents=True, exist_ok=True)
-    with held(directory), shared(store / SHARED / directory.name):
+    with held(directory), shared(place):
         study = Study(directory, title, settings, space, objectives, constraints)
-        from thrifty.instrument.optimize import search
-        from thrifty.instrument.waterfall import fill  # now that nothing is refused any more: it takes long to import
-
-        fork_server.warm_up(before=shared_modules([first]))
-        experiments = Experiments(directory, directory.name, console, fill, search)
-        exit_code = _trials(settings, space, study, experiments, console)
-    records = {path.name: record for path, record in experiments.all()}
+        runs = Runs(directory, store if settings.reuse else None, executor.cores)
+        view.begin(settings.n_trials, settings.seconds)
+        try:
+            exit_code = Loop(_Search(settings, space, study), executor, runs, view, directory.name).run()
+        finally:
+            executor.close()
+            view.close()
+    records = {path.name: record for path, record in runs.all()}
     best = study.best()
     return SearchResult(
         directory, objectives, constraints, study.trials(), best, study.importances(), records, exit_code or (0 if best else 1)
@@ -100,29 +104,48 @@ def _ends(dimension: Dimension) -> list[str]:
     return [of.text(of.low), of.text(of.high)]
 
 
-def _trials(settings: Sweep, space: Space, study: Study, experiments: Experiments, console: Console) -> int:
-    """Make them; returns the exit code of a stop, or 0."""
-    end = None if settings.seconds is None else time.monotonic() + settings.seconds
-    while settings.n_trials is None or len(study.trials()) < settings.n_trials:
-        if study.exhausted or (end is not None and time.monotonic() >= end):
-            break
-        proposal = study.propose()
-        of = "" if settings.n_trials is None else f"/{settings.n_trials}"
-        told = " ".join(f"{key}={value}" for key, value in proposal.values.items())
-        console.print(f"[bold]{len(study.trials()) + 1}{of}[/]  {told}", highlight=False)
-        overrides = space.point(proposal.values)
+class _Search:
+    """A plan of trials that a study proposes, until there are enough of them or the time is spent."""
+
+    def __init__(self, settings: Sweep, space: Space, study: Study) -> None:
+        self.settings, self.space, self.study = settings, space, study
+        self._end = None if settings.seconds is None else time.monotonic() + settings.seconds
+        self._ended = len(study.trials())
+        self._open = 0
+
+    def next(self) -> Planned | None:
+        wanted = self.settings.n_trials
+        if wanted is not None and self._ended + self._open >= wanted:
+            return None
+        if self.study.exhausted or (self._end is not None and time.monotonic() >= self._end):
+            return None
+        proposal = self.study.propose()
+        self._open += 1
+        label = " ".join(f"{key}={value}" for key, value in proposal.values.items())
+        overrides = self.space.point(proposal.values)
         try:
-            config = compose(overrides)
-            outcome = experiments.finished(config) or experiments.run(config, overrides)
+            return Planned(proposal.number, label, overrides, compose(overrides))
         except ThriftyError as error:  # values that do not go together
-            outcome = Outcome(error.exit_code, None, None, str(error))
-        if outcome.exit_code in STOPPED:
-            study.left(proposal.number)
-            return outcome.exit_code
-        reason = tell(study, proposal.number, outcome)
-        if reason is not None:
-            console.print(f"  failed: {reason}", style="red", markup=False, highlight=False)
-    return 0
+            return Planned(proposal.number, label, overrides, None, Outcome(error.exit_code, None, None, str(error)))
+
+    def ended(self, one: Planned, outcome: Outcome) -> str | None:
+        self._open -= 1
+        self._ended += 1
+        return tell(self.study, one.key, outcome)
+
+    def left(self, one: Planned) -> None:
+        self._open -= 1
+        self.study.left(one.key)
+
+    def so_far(self) -> str:
+        best = self.study.best_so_far
+        if not best:
+            return ""
+        if len(self.study.objectives) > 1:
+            return f"{len(best)} in the Pareto set"
+        values = best[0].values
+        assert values is not None
+        return f"best {self.study.objectives[0].metric.name} {values[0]:.4g}, of trial {best[0].number}"
 
 
 def tell(study: Study, number: int, outcome: Outcome) -> str | None:

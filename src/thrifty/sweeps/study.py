@@ -123,6 +123,8 @@ class Study:
         self._open: dict[int, optuna.trial.Trial] = {}
         """Trials that were proposed and not ended."""
         self._requeue(everything=settings.storage is None)
+        self.best_so_far = self.best()
+        """As this process knows it."""
         self._study.sampler = sampler_of(settings.sampler, self._seed(settings), len(objectives))
 
     def _seed(self, settings: Sweep) -> int:
@@ -171,6 +173,9 @@ class Study:
             for name, excess in excesses.items():
                 trial.set_constraint(name, excess)
             self._study.tell(trial, list(values))
+        made = Trial(number, run, tuple(values), all(excess <= 0 for excess in excesses.values()), None)
+        if made.feasible and not any(self._dominates(other, made) for other in self.best_so_far):
+            self.best_so_far = [*(other for other in self.best_so_far if not self._dominates(made, other)), made]
 
     def failed(self, number: int, run: str | None, reason: str) -> None:
         """Tell that a trial came to nothing, and why."""
@@ -193,15 +198,16 @@ class Study:
 
     def trials(self) -> list[Trial]:
         """All that have ended, in the order in which they were proposed."""
-        found = []
-        for one in self._study.get_trials(deepcopy=False):
-            if not one.state.is_finished() or one.user_attrs.get(_AGAIN):
-                continue
-            values = tuple(one.values) if one.values is not None else None
-            feasible = all(value <= 0 for value in one.constraints.values()) if one.constraints else True
-            reason = one.user_attrs.get(_REASON)
-            found.append(Trial(one.number, one.user_attrs.get(_RUN), values, feasible, reason))
-        return found
+        ended = map(self._ended, self._study.get_trials(deepcopy=False))
+        return [one for one in ended if one is not None]
+
+    @staticmethod
+    def _ended(one: optuna.trial.FrozenTrial) -> Trial | None:
+        if not one.state.is_finished() or one.user_attrs.get(_AGAIN):
+            return None
+        values = tuple(one.values) if one.values is not None else None
+        feasible = all(value <= 0 for value in one.constraints.values()) if one.constraints else True
+        return Trial(one.number, one.user_attrs.get(_RUN), values, feasible, one.user_attrs.get(_REASON))
 
     def best(self) -> list[Trial]:
         """The Pareto set of those that keep every constraint: one, of one objective, unless several are equally good."""
