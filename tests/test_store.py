@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from thrifty.config.compose import compose, plain
 from thrifty.errors import BadConfiguration, BadData
 from thrifty.record import new_record, to_json
-from thrifty.store import RunDirectory, find_run, read_record, room_for, run_directories
+from thrifty.store import LOCK, RunDirectory, find_run, read_record, room_for, run_directories
 
 OVERRIDES = ["task=tabular"]
 
@@ -216,6 +217,19 @@ def test_a_run_that_is_not_there_is_refused_with_the_nearest(store: Path) -> Non
 def test_a_claim_that_was_cut_short_is_no_run(store: Path) -> None:
     (store / "runs" / ".claim-0123456789ab").mkdir(parents=True)
     assert list(run_directories(store)) == []
+
+
+def test_what_a_dead_process_was_claiming_is_removed_and_what_a_living_one_is_claiming_stays(store: Path) -> None:
+    dead, living, fresh = (store / "runs" / f".claim-{name}" for name in ("dead", "living", "fresh"))
+    for one in (dead, living, fresh):
+        one.mkdir(parents=True)
+    with FileLock(living / LOCK):
+        for one in (dead, living):
+            os.utime(one, (0, 0))
+        claim(store / "runs")
+        assert not dead.exists()
+        assert living.exists()
+        assert fresh.exists()
 
 
 def test_a_store_that_cannot_be_written_is_bad_data(tmp_path: Path) -> None:

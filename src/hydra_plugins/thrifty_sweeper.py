@@ -34,7 +34,7 @@ class ThriftySweeper(BasicSweeper):
             return super().sweep(arguments)
         from rich.console import Console
 
-        from thrifty.report.sweep_view import LineView
+        from thrifty.report.sweep_view import sweep_view
         from thrifty.sweeps.grid import run_grid
 
-        return run_grid(arguments, LineView(Console(stderr=True)))
+        return run_grid(arguments, sweep_view(Console(stderr=True)))

@@ -138,10 +138,10 @@ def _one_experiment(overrides: list[str]) -> int:
 def _search(overrides: list[str]) -> int:
     from rich.console import Console
 
-    from thrifty.report.sweep_view import LineView
+    from thrifty.report.sweep_view import sweep_view
     from thrifty.sweeps.search import run_search
 
-    result = run_search(overrides, LineView(Console(stderr=True)))
+    result = run_search(overrides, sweep_view(Console(stderr=True)))
     from thrifty.report.search_trials import search_trials
     from thrifty.report.terminal import output_console, show
 
@@ -154,10 +154,10 @@ def _grid(overrides: list[str]) -> int:
     from rich.console import Console
 
     from thrifty.report.grid import grid_report
-    from thrifty.report.sweep_view import LineView
+    from thrifty.report.sweep_view import sweep_view
     from thrifty.sweeps.grid import run_grid
 
-    result = run_grid(overrides, LineView(Console(stderr=True)))
+    result = run_grid(overrides, sweep_view(Console(stderr=True)))
     records = [outcome.record for outcome in result.outcomes if outcome.record is not None]
     if records:
         from thrifty.report.terminal import output_console, show

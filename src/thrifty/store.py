@@ -9,6 +9,7 @@ import os
 import platform
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ _RESERVED_BYTES = 2**17
 _FIELDS = {"id": str, "status": str, "config": dict, "config_hash": str, "overrides": list, "command": str, "attempt": dict,
            "environment": dict, "data": dict, "metrics": dict, "flags": list}  # fmt: skip
 """What a record must have to be read, and of which type."""
+_CLAIM_SECONDS = 60.0
+"""Longer than claiming takes, also where the disk is slow."""
 _READER_SECONDS = 5.0
 """How long to wait for a lock that should be free: a reader may just be trying it."""
 
@@ -65,6 +68,7 @@ class RunDirectory:
 
         config = record["config"]
         parts = (config["task"]["name"], config["architecture"]["name"], config["model"], config["method"]["name"])
+        _clear_abandoned(parent)
         temporary = parent / f".claim-{secrets.token_hex(6)}"
         lock = _lock(temporary)
         try:
@@ -202,6 +206,14 @@ def read_record(directory: Path, file: str = RESULT) -> dict[str, Any]:
         if record["status"] == "running":
             record.update(status="killed", reason="the process is gone and left no record")
     return record
+
+
+def _clear_abandoned(parent: Path) -> None:
+    """Remove what processes have left that died while they claimed a directory: nobody would find it again."""
+    for one in parent.glob(".claim-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - one.stat().st_mtime > _CLAIM_SECONDS and _let_go(one):
+                shutil.rmtree(one)
 
 
 def _lock(directory: Path) -> FileLock:

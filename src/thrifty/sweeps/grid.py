@@ -54,7 +54,10 @@ def run_grid(arguments: Sequence[str], view: View) -> GridResult:
         if getattr(settings, key):
             raise BadConfiguration(f"sweep.{key}: goes with a search, sweeps=NAME; a grid runs all of its experiments")
     grid = space_of(asked.overrides).grid()
-    planned = [Planned(number, " ".join(overrides), overrides, compose(overrides)) for number, overrides in enumerate(grid, 1)]
+    planned = [
+        Planned(number, label, overrides, compose(overrides))
+        for number, (label, overrides) in enumerate(zip(_labels(grid), grid, strict=True), 1)
+    ]
     configs = [one.config for one in planned if one.config is not None]
     check_one_command(configs)
     store = Path(configs[0].store)
@@ -72,6 +75,15 @@ def run_grid(arguments: Sequence[str], view: View) -> GridResult:
             executor.close()
             view.close()
     return GridResult(directory, [plan.outcomes[key] for key in sorted(plan.outcomes)], len(grid), stopped)
+
+
+def _labels(grid: Sequence[Sequence[str]]) -> list[str]:
+    """What sets each experiment apart from the others; all of it where there is one."""
+    varying = [len(set(column)) > 1 for column in zip(*grid, strict=True)]
+    return [
+        " ".join(one for one, varies in zip(overrides, varying, strict=True) if varies or not any(varying))
+        for overrides in grid
+    ]
 
 
 class _Grid:

@@ -136,12 +136,13 @@ class LocalSlots:
         process, job = slot.process, slot.job
         assert process is not None
         assert job is not None
-        fork_server.end(process, patience=5.0)
         if slot.connection is not None:
             slot.connection.close()
-        slot.process = slot.connection = None
+        process.join()
         run = slot.run or (None if job.resumed is None else Path(job.resumed))
         record = None if run is None else _last_word(run)
+        fork_server.end(process, patience=5.0)  # whatever of it is left
+        slot.process = slot.connection = None
         if self._stopped_by is not None:
             code = EXIT_CODES[REASONS[signal.Signals(self._stopped_by)]]
             return Outcome(code, run, record, "stopped")

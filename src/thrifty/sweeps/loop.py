@@ -121,7 +121,7 @@ class Loop:
         elif reason is not None:
             how = f"failed: {reason}"
         else:
-            status, why = outcome.record["status"], outcome.record["reason"]
+            status, why = outcome.record["status"], outcome.message or outcome.record["reason"]
             how = status if why is None else f"{status}: {why}"
         self.view.ended(one, outcome, how)
         self.view.best(self.plan.so_far())
