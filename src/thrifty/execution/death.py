@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from thrifty.stop import EXIT_CODES
+from thrifty.stop import EXIT_CODES, REASONS
 
 _VMSTAT = Path("/proc/vmstat")
 _PR_SET_PDEATHSIG = 1
@@ -66,6 +66,8 @@ def end_with_parent() -> None:
     Where a fork server did, its end is the command line's.
     """
     ask_for_the_parent_s_end()
+    if hasattr(signal, "pthread_sigmask"):  # a fork server holds them back
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, set(REASONS) - {signal.SIGINT})
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         os._exit(EXIT_CODES["terminated"])

@@ -134,9 +134,9 @@ class SlurmJobs:
 
     def _give(self, number: int) -> None:
         ids = [one.id for one in self._open.values()]
+        cancel(ids, "--state=PENDING")  # first, or one of an array begins where another ends
         # SIGTERM, whatever we were given: at SIGUSR2 a job has itself queued again.
         cancel(ids, "--signal=TERM")
-        cancel(ids, "--state=PENDING")
 
     def _end(self, ids: Sequence[str]) -> None:
         cancel(ids)

@@ -27,7 +27,7 @@ from thrifty.sweeps.job import SweepJob, run_job
 
 TIME_LIMIT_CODE = 5
 """Exit code of a run that a time limit ended: a process that was killed, as trying once more would end the same way."""
-_LOCK_SECONDS = 10.0
+_LOCK_SECONDS = 5.0
 _EARLY_SECONDS = 90.0
 """By so much SLURM may give the signal of a time limit too early: it looks every 30 s, and rounds to minutes."""
 
