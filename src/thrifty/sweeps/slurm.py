@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +19,10 @@ from thrifty.record import config_hash, new_record
 from thrifty.stop import EXIT_CODES, REASONS, STOPPED
 from thrifty.store import RunDirectory, read_record
 from thrifty.sweeps.executor import Happened
-from thrifty.sweeps.into import standing
+from thrifty.sweeps.into import Standing, standing
 from thrifty.sweeps.job import SweepJob
 from thrifty.sweeps.slurm_job import Result, SlurmJob
-from thrifty.sweeps.slurm_states import LIVE, UNKNOWN, WAITING, cancel, states_of, verdict
+from thrifty.sweeps.slurm_states import LIVE, UNKNOWN, WAITING, JobState, cancel, states_of, verdict
 
 _LOOK_SECONDS = 0.5
 _SURE = 2
@@ -143,38 +144,49 @@ class SlurmJobs:
         end = time.monotonic() + _END_SECONDS
         while time.monotonic() < end:
             found = states_of(ids)
-            if found is not None and not any(state in LIVE for state in found.values()):
+            if found is not None and not any(state.name in LIVE for state in found.values()):
                 return
             time.sleep(_LOOK_SECONDS)
 
     def _ended(self) -> list[Happened]:
-        states: dict[str, str] | None = None
-        if time.monotonic() - self._asked_at >= self.settings.poll_s:
-            states = states_of([one.id for one in self._open.values()])
+        results = {key: _result(one) for key, one in self._open.items()}
+        due = time.monotonic() - self._asked_at >= self.settings.poll_s
+        if not due and not any(results.values()):
+            return []
+        states = states_of([one.id for one in self._open.values()])
+        if due:
+            self._asked_at = time.monotonic()
             if self._stopped_by is not None:  # one that was being queued again is waiting now
                 cancel([one.id for one in self._open.values()], "--state=PENDING")
-            self._asked_at = time.monotonic()
         happened: list[Happened] = []
+        if states is None:  # SLURM does not answer now
+            return happened
         for key, one in list(self._open.items()):
-            result = _result(one)
-            if result is not None and result["exit_code"] not in STOPPED:
-                outcome = self._told(one, result)
-            elif states is not None and self._is_over(one, states.get(one.id, UNKNOWN), result):
-                outcome = self._judged(one, states.get(one.id, UNKNOWN), result)
-            else:
-                continue
-            del self._open[key]
-            happened.append((key, outcome))
+            state = states.get(one.id, UNKNOWN)
+            outcome = self._outcome(one, state, self._valid(one, state, results[key]), due)
+            if outcome is not None:
+                del self._open[key]
+                happened.append((key, outcome))
         return happened
 
-    def _is_over(self, one: _Submitted, state: str, result: Result | None) -> bool:
-        if state in LIVE:
+    def _valid(self, one: _Submitted, state: JobState, result: Result | None) -> Result | None:
+        """A result that is not of an earlier attempt: an orphan of a lost node brings back its own when its job runs elsewhere."""
+        known = state.restarts is not None and result is not None and result["attempt"] is not None
+        if result is None or (state.name not in WAITING and not (known and state.restarts != result["attempt"])):
+            return result
+        one.there.paths.result_pickle.unlink(missing_ok=True)
+        return None
+
+    def _outcome(self, one: _Submitted, state: JobState, result: Result | None, due: bool) -> Outcome | None:
+        if result is not None and result["exit_code"] not in STOPPED:
+            if result["exit_code"] != 0 and self.settings.tasks > 1:
+                cancel([one.id])  # the other tasks may wait for the one that leads
+            return self._told(one, result)
+        if state.name in LIVE:
             one.over = 0
-            if result is not None and state in WAITING:  # of the attempt before
-                one.there.paths.result_pickle.unlink(missing_ok=True)
-            return False
-        one.over += 1
-        return one.over >= _SURE
+        elif due:
+            one.over += 1
+        return self._judged(one, state, result) if one.over >= _SURE else None
 
     def _told(self, one: _Submitted, result: Result) -> Outcome:
         """As the job itself says."""
@@ -185,19 +197,19 @@ class SlurmJobs:
             return Outcome(result["exit_code"], None, None, result["message"])
         return self._buried(one.job, result["exit_code"], "killed", result["message"] or "it left no record")
 
-    def _judged(self, one: _Submitted, state: str, result: Result | None) -> Outcome:
+    def _judged(self, one: _Submitted, state: JobState, result: Result | None) -> Outcome:
         """As SLURM says of a job that was stopped, or that has left no word."""
         if self._stopped_by is not None:
-            code = EXIT_CODES[REASONS[self._stopped_by]]  # type: ignore[index]
+            code = EXIT_CODES[REASONS[signal.Signals(self._stopped_by)]]
             found = _standing(one.job)
             path = found.finished or found.cut_off
             if path is None and found.busy is not None:
                 return self._buried(one.job, code, "preempted", "stopped with its sweep before it could save")
             return Outcome(code, path, None if path is None else read_record(path), "stopped")
-        if state == "COMPLETED" and result is not None:  # a signal has ended it that was not the cluster's last word
+        if state.name == "COMPLETED" and result is not None:  # a signal has ended it that was not the cluster's last word
             path = None if result["path"] is None else Path(result["path"])
             return Outcome(result["exit_code"], path, None if path is None else read_record(path), result["message"])
-        code, status, reason = verdict(state, one.id, self.settings.timeout_min)
+        code, status, reason = verdict(state.name, one.id, self.settings.timeout_min)
         return self._buried(one.job, code, status, reason + _last_words(one))
 
     def _buried(self, job: SweepJob, code: int, status: str, reason: str) -> Outcome:
@@ -218,7 +230,7 @@ class SlurmJobs:
         return Outcome(code, made.path, made.record, reason)
 
 
-def _standing(job: SweepJob) -> Any:
+def _standing(job: SweepJob) -> Standing:
     return standing(Path(job.directory), config_hash(plain(job.config)), 0.0)
 
 
@@ -231,9 +243,9 @@ def _result(one: _Submitted) -> Result | None:
     if not one.there.paths.result_pickle.exists():
         return None
     try:
-        return one.there.result()
+        return one.there.task(0).result()  # the task that leads tells
     except Exception as error:  # noqa: BLE001 - whatever went wrong in the job, told as submitit tells it
-        return Result(exit_code=1, path=None, message=f"the job failed: {_complaint(error)}")
+        return Result(exit_code=1, path=None, message=f"the job failed: {_complaint(error)}", attempt=None)
 
 
 def _complaint(error: Exception) -> str:

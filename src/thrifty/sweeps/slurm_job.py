@@ -38,6 +38,8 @@ class Result(TypedDict):
     exit_code: int
     path: str | None
     message: str | None
+    attempt: int | None
+    """How often the job had been queued again; None where it did not get so far."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class SlurmJob:
                 else:
                     outcome = self._time_limit(outcome, requeue)
         path = None if outcome.path is None else str(outcome.path)
-        return Result(exit_code=outcome.exit_code, path=path, message=outcome.message)
+        attempt = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        return Result(exit_code=outcome.exit_code, path=path, message=outcome.message, attempt=attempt)
 
     def checkpoint(self) -> Any:
         """What submitit queues again: the same, as all there is to go on with lies in the sweep's directory."""

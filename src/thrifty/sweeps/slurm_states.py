@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from thrifty.sweeps.slurm_job import TIME_LIMIT_CODE, time_limit_reason
 
@@ -15,22 +16,35 @@ LIVE = (
 """States after which there is another."""
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED")
 """Of these, before a job begins, or begins once more."""
-UNKNOWN = "UNKNOWN"
 _PREEMPTED_CODE, _KILLED_CODE = 143, 5
 
 
-def states_of(ids: Sequence[str]) -> dict[str, str] | None:
+@dataclass(frozen=True)
+class JobState:
+    """Of a job, as SLURM has it now."""
+
+    name: str
+    restarts: int | None = None
+    """How often it was queued again; None where SLURM does not say."""
+
+
+UNKNOWN = JobState("UNKNOWN")
+
+
+def states_of(ids: Sequence[str]) -> dict[str, JobState] | None:
     """State of each job that SLURM knows: of the queue, or of the accounting where there is one; None where it does not answer."""
-    answer = _asked("squeue", "-h", "-r", "-t", "all", "-u", getpass.getuser(), "-o", "%i|%T")
+    columns = "JobArrayID:60,State:40,RestartCnt:12"
+    answer = _asked("squeue", "-h", "-r", "-t", "all", "-u", getpass.getuser(), "-O", columns)
     if answer is None:
         return None
-    known = dict(line.strip().split("|", 1) for line in answer.splitlines() if "|" in line)
+    lines = [line.split() for line in answer.splitlines()]
+    known = {line[0]: JobState(line[1], int(line[2])) for line in lines if len(line) == 3}
     found = {one: known[one] for one in ids if one in known}
     if lost := [one for one in ids if one not in found]:
         for line in (_asked("sacct", "-n", "-X", "-P", "-o", "JobID,State", "-j", ",".join(lost)) or "").splitlines():
             name, _, state = line.partition("|")
             if name in lost and state:
-                found[name] = state.split()[0]  # "CANCELLED by 1000"
+                found[name] = JobState(state.split()[0])  # "CANCELLED by 1000"
     return found
 
 
