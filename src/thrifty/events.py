@@ -70,6 +70,21 @@ class Finished(Event):
 
 
 @dataclass(frozen=True)
+class SweepEnded(Event):
+    """Many experiments are over."""
+
+    path: str
+    """The sweep's directory."""
+    name: str
+    what: dict[str, Any]
+    """What was looked for: the overrides, and of a search its objectives and constraints."""
+    summary: dict[str, float]
+    """How many runs ended how, and what a search has found."""
+    rows: list[dict[str, Any]]
+    """One a run, all with the same keys."""
+
+
+@dataclass(frozen=True)
 class Refused(Event):
     """A gate said no; nothing was written."""
 

@@ -36,6 +36,8 @@ _RESERVED_BYTES = 2**17
 _FIELDS = {"id": str, "status": str, "config": dict, "config_hash": str, "overrides": list, "command": str, "attempt": dict,
            "environment": dict, "data": dict, "metrics": dict, "flags": list}  # fmt: skip
 """What a record must have to be read, and of which type."""
+_OF_THE_SWEEP = "wandb"
+"""Directory in a sweep's that is no run's."""
 _CLAIM_SECONDS = 60.0
 """Longer than claiming takes, also where the disk is slow."""
 _READER_SECONDS = 5.0
@@ -234,7 +236,7 @@ def run_directories(store: Path) -> Iterator[Path]:
     parents = [store / "runs", store / CACHE, *sorted((store / "sweeps").glob("*/")), *sorted((store / "studies").glob("*/"))]
     found = [entry for parent in parents if parent.is_dir() for entry in os.scandir(parent) if entry.is_dir()]
     for entry in sorted(found, key=lambda entry: entry.name):
-        if not entry.name.startswith("."):
+        if not entry.name.startswith(".") and entry.name != _OF_THE_SWEEP:
             yield Path(entry.path)
 
 

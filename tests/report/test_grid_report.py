@@ -25,7 +25,13 @@ def test_without_a_curve_the_table_stands_alone() -> None:
 
 
 def test_one_run_and_other_methods_have_the_table_of_costs() -> None:
-    for records in ([PRUNED[0]], [PRUNED[0], make_record()], [make_record("seed=1"), make_record("seed=2")]):
+    for records in ([PRUNED[0]], [PRUNED[0], make_record()], [make_record("optimizer=sgd"), make_record("optimizer=adam")]):
         lines = lines_of([grid_report(records, 150)], 150)
         assert lines[0].startswith("run ")
         assert len(lines) == 1 + len(records)
+
+
+def test_seeds_are_told_together_below() -> None:
+    lines = lines_of([grid_report([make_record("seed=1"), make_record("seed=2")], 150)], 150)
+    assert lines[3:5] == ["", "over seeds: mean ± half of the 95% interval"]
+    assert lines[6].split()[0] == "2"

@@ -128,13 +128,15 @@ def test_nothing_is_left_under_home(tabular_run: FinishedRun) -> None:
 def test_a_grid_s_runs_share_a_group_and_nothing_else(cli: Cli) -> None:
     cli("run", "-m", *SHORT[1:], "seed=1,2", "tags=[mine]", "name=ours")
     groups = set()
-    for run in cli.runs():
+    runs = [run for run in cli.runs() if run.name != "wandb"]
+    assert len(runs) == 2
+    for run in runs:
         (told,) = of_type(written(run), "run")
         groups.add(told["run_group"])
         assert (told["display_name"], "mine" in told["tags"]) == ("ours", True)
         files = of_type(written(run), "artifact")[0]["manifest"]["contents"]
         assert all(run in Path(one["local_path"]).parents for one in files)
-    assert groups == {cli.runs()[0].parent.name}
+    assert groups == {runs[0].parent.name}
     assert list(cli.home.rglob("*")) == []
 
 
@@ -249,3 +251,24 @@ def test_where_the_saving_went_is_a_table_and_in_the_summary(cli: Cli) -> None:
     assert [row[0] for row in by_name["waterfall"]["data"]] == [one["metric"] for one in record["waterfall"]]
     (job,) = {one["job_type"] for one in of_type(rows, "run")}
     assert job == "prune"
+
+
+def test_a_sweep_leaves_a_run_of_its_own_in_the_group_of_its_runs(cli: Cli) -> None:
+    cli("run", "-m", *SHORT[1:], "seed=1,2", "optimizer.lr=1e-3,1e18", code=6)
+    (sweep,) = (cli.store / "sweeps").iterdir()
+    records = written(sweep)
+    (run,) = of_type(records, "run")
+    assert (run["run_group"], run["job_type"], run["display_name"]) == (sweep.name, "sweep", sweep.name)
+    assert run["config"]["update"]["overrides"] == [*SHORT[1:], "seed=1,2", "optimizer.lr=1e-3,1e18"]
+    shown = summary(records)
+    assert {key: value for key, value in shown.items() if key.startswith("runs/") or key == "runs"} == {
+        "runs": 4, "runs/ok": 2, "runs/diverged": 2,
+    }  # fmt: skip
+    (table,) = (sweep / "wandb").glob("offline-run-*/files/media/table/runs_*.table.json")
+    content = json.loads(table.read_text())
+    ids = [row[content["columns"].index("id")] for row in content["data"]]
+    assert sorted(ids) == sorted(one.name for one in sweep.iterdir() if one.name != "wandb")
+    assert {one["display_name"] for id in ids for one in of_type(written(sweep / id), "run")} == set(ids)
+    assert all(one["run_group"] == sweep.name for id in ids for one in of_type(written(sweep / id), "run"))
+    listed = cli("list", "--json").stdout.splitlines()
+    assert len(listed) == 4, "what is of the sweep is no run"

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from thrifty.report.listing import comparison_table
 from thrifty.report.numbers import metric_text
+from thrifty.report.over_seeds import over_seeds, seeds_table
 from thrifty.sweeps.search import SearchResult
 from thrifty.sweeps.study import Trial
 
@@ -32,6 +33,8 @@ def search_trials(result: SearchResult, width: int) -> RenderableType:
         parts.append(comparison_table(records, width))
     else:
         parts.append(Text("no trial came to a value and kept every constraint", style="bold red"))
+    if groups := over_seeds(list(result.records.values())):
+        parts += [Text("\nover seeds: mean ± half of the 95% interval", style="dim"), seeds_table(groups)]
     told = [f"{len(result.trials)} trials"]
     told += [f"{len(broken)} broke a constraint"] if broken else []
     told += [f"{len(failed)} failed"] if failed else []

@@ -11,7 +11,7 @@ from typing import Any
 
 from thrifty.config.choices.loggers import Wandb
 from thrifty.errors import Unsupported
-from thrifty.events import Event, Finished, HistoryRow, Started
+from thrifty.events import Event, Finished, HistoryRow, Started, SweepEnded
 
 _JOB_TYPES = {"train": "train", "prune": "prune", "quantize": "quantize", "optimize": "optimize"}
 _SERVER_SECONDS = 20
@@ -49,6 +49,8 @@ class WandbSink:
                 self._run.log({"step": step, "train/seconds": seconds, **values})
             case Finished(path, record, code) if self._run is not None:
                 self._finish(Path(path), record, code)
+            case SweepEnded():
+                self._keep_sweep(event)
             case _:
                 pass
 
@@ -76,9 +78,19 @@ class WandbSink:
             self._run.define_metric(pattern, step_metric="step")
 
     def _init(self, event: Started) -> Any:
-        import wandb
 
         config = event.config
+        return self._begin(
+            event.path,
+            config["name"] or event.id,
+            _JOB_TYPES[config["method"]["name"]],
+            [*_choices(config), *config["tags"]],
+            {**config, "id": event.id},
+        )
+
+    def _begin(self, directory: str, name: str, job_type: str, tags: list[str], config: dict[str, Any]) -> Any:
+        import wandb
+
         settings = wandb.Settings(
             console="off", silent=True, quiet=True, x_disable_stats=True, x_disable_machine_info=True,
             x_save_requirements=False, disable_git=True, disable_code=True, x_transaction_log_flush_interval=1,
@@ -88,12 +100,12 @@ class WandbSink:
             mode=self.mode,
             project=self.config.project,
             entity=self.config.entity,
-            dir=event.path,
-            name=config["name"] or event.id,
+            dir=directory,
+            name=name,
             group=self.group,
-            job_type=_JOB_TYPES[config["method"]["name"]],
-            tags=[*_choices(config), *config["tags"]],
-            config={**config, "id": event.id},
+            job_type=job_type,
+            tags=tags,
+            config=config,
             settings=settings,
             reinit="create_new",
         )
@@ -116,6 +128,15 @@ class WandbSink:
             self._keep_weights(path, record)
         run, self._run = self._run, None
         run.finish(exit_code=exit_code)
+
+    def _keep_sweep(self, event: SweepEnded) -> None:
+        """A run of its own in the sweep's group: what came of all of them, and a table with a row for each."""
+        with _directories(Path(event.path)):
+            self._run = self._begin(event.path, event.name, "sweep", [], event.what)
+        self._run.summary.update(event.summary)
+        self._log_table(Path(event.path), "runs", event.rows)
+        run, self._run = self._run, None
+        run.finish()
 
     def _log_table(self, path: Path, name: str, rows: list[dict[str, Any]]) -> None:
         """Rows of the same keys, as a table of their own."""

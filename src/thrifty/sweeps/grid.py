@@ -13,6 +13,7 @@ from thrifty.errors import BadConfiguration
 from thrifty.execution.launch import Outcome
 from thrifty.store import SHARED, utc_stamp
 from thrifty.sweeps.directory import check_one_command, held, shared, sweep_directory
+from thrifty.sweeps.ended import tell_logger
 from thrifty.sweeps.executors import executor_of
 from thrifty.sweeps.loop import Loop
 from thrifty.sweeps.planned import Planned
@@ -74,7 +75,10 @@ def run_grid(arguments: Sequence[str], view: View) -> GridResult:
         finally:
             executor.close()
             view.close()
-    return GridResult(directory, [plan.outcomes[key] for key in sorted(plan.outcomes)], len(grid), stopped)
+    outcomes = [plan.outcomes[key] for key in sorted(plan.outcomes)]
+    records = [one.record for one in outcomes if one.record is not None]
+    tell_logger(configs[0].logger, directory, {"overrides": list(asked.overrides)}, records)
+    return GridResult(directory, outcomes, len(grid), stopped)
 
 
 def _labels(grid: Sequence[Sequence[str]]) -> list[str]:

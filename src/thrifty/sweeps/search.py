@@ -16,6 +16,7 @@ from thrifty.errors import BadConfiguration, ThriftyError
 from thrifty.execution.launch import Outcome
 from thrifty.store import SHARED, utc_stamp
 from thrifty.sweeps.directory import check_one_command, held, shared, sweep_directory
+from thrifty.sweeps.ended import tell_logger
 from thrifty.sweeps.executors import executor_of
 from thrifty.sweeps.loop import Loop
 from thrifty.sweeps.objectives import Constraint, Objective, constraint_of, objective_of, value_in
@@ -79,8 +80,18 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
             view.close()
     records = {path.name: record for path, record in runs.all()}
     best = study.best()
+    importances = study.importances()
+    found = {f"importance/{key}": share for key, share in importances.items()} | {"pareto_set": float(len(best))}
+    if len(objectives) == 1 and best and best[0].values is not None:
+        found |= {f"best/{objectives[0].metric.name}": best[0].values[0]}
+    what = {
+        "overrides": list(asked.overrides),
+        "objectives": [one.text for one in objectives],
+        "constraints": [one.text for one in constraints],
+    }
+    tell_logger(first.logger, directory, what, list(records.values()), found)
     return SearchResult(
-        directory, objectives, constraints, study.trials(), best, study.importances(), records, exit_code or (0 if best else 1)
+        directory, objectives, constraints, study.trials(), best, importances, records, exit_code or (0 if best else 1)
     )
 
 
