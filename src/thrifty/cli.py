@@ -79,8 +79,13 @@ def run_command(arguments: Sequence[str]) -> int:
         from thrifty.sweeps.by_hydra import run_by_hydra
 
         return run_by_hydra(overrides, _one_experiment)
-    from thrifty.config.sweep_files import names_a_search
+    from thrifty.config.sweep_files import names_a_search, sweep_of
 
+    if sweep_of(overrides).settings.print is not None:
+        from thrifty.sweeps.printed import printed
+
+        print("\n".join(printed(overrides)))
+        return 0
     return _search(overrides) if names_a_search(overrides) else _grid(overrides)
 
 
@@ -104,8 +109,12 @@ def _run_parser() -> _Parser:
 
 def _one_experiment(overrides: list[str]) -> int:
     from thrifty.config.compose import compose
+    from thrifty.config.sweep_files import into_of
 
+    into, overrides = into_of(overrides)
     config = compose(overrides)  # before anything else is imported, so that an error comes at once
+    if into is not None and config.resume is not None:
+        raise BadConfiguration(f"sweep.into={into}: says itself what goes on there; leave resume out")
 
     from rich.console import Console
 
@@ -119,9 +128,17 @@ def _one_experiment(overrides: list[str]) -> int:
     if config.resume is not None:
         resumed, config, overrides = resumed_run(config, overrides)
     show_run = TerminalSink(Console(stderr=True))
-    outcome = run_experiment(
-        config, overrides, Path(config.store) / "runs", show_run, resumed=resumed, complete=fill, search=search
-    )
+    if into is not None:
+        from thrifty.sweeps.into import run_into
+
+        outcome, before = run_into(Path(into), config, overrides, show_run)
+        if before:
+            print(f"finished before: {outcome.path}")
+            return 0
+    else:
+        outcome = run_experiment(
+            config, overrides, Path(config.store) / "runs", show_run, resumed=resumed, complete=fill, search=search
+        )
     if outcome.message is not None:
         sys.stderr.write(f"error: {outcome.message}\n")
     elif outcome.record is not None and outcome.exit_code not in (0, *STOPPED):

@@ -49,7 +49,28 @@ def sweep_of(arguments: Sequence[str]) -> SweepFile:
             values = _merged(values, _setting(one))
         elif _key(one) != _FILE:
             overrides.append(one)
-    return SweepFile(name, _typed(values), tuple(overrides))
+    settings = _typed(values)
+    if settings.into is not None:
+        raise BadConfiguration(
+            f"sweep.into={settings.into}: is of one experiment, and -m of many; give sweep.resume=DIR, or leave -m out"
+        )
+    return SweepFile(name, settings, tuple(overrides))
+
+
+def into_of(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Of one experiment's overrides the directory of the sweep that it belongs to, and the others.
+
+    Raises:
+        BadConfiguration: it names none.
+    """
+    given = [one for one in overrides if _key(one) == f"{_SETTING}into"]
+    others = [one for one in overrides if one not in given]
+    if not given:
+        return None, others
+    into = _setting(given[-1])["into"]
+    if not isinstance(into, str) or not into:
+        raise BadConfiguration(f"{given[-1]}: must be a directory, such as sweep.into=results/sweeps/mine")
+    return into, others
 
 
 def names_a_search(arguments: Sequence[str]) -> bool:

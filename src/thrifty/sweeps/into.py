@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thrifty.errors import BadData
+from thrifty.atomic import write_atomically
+from thrifty.config.compose import plain
+from thrifty.config.schema import Config
+from thrifty.errors import BadConfiguration, BadData
+from thrifty.execution.launch import Outcome
+from thrifty.record import config_hash
+from thrifty.sinks.base import Sink
 from thrifty.store import RESULT, read_record
+from thrifty.sweeps.job import SweepJob, run_job
 from thrifty.sweeps.runs import FINISHED
 
 _LOOK_SECONDS = 0.2
+_PATIENCE_SECONDS = 5.0
 _LEADER_SECONDS = 120.0
 """How long the other ranks wait for the one that leads: it may wait for a lock itself."""
 
@@ -61,6 +70,32 @@ def _runs(directory: Path, wanted: str) -> list[tuple[Path, dict[str, Any]]]:
     return found
 
 
+def run_into(directory: Path, config: Config, overrides: list[str], show: Sink) -> tuple[Outcome, bool]:
+    """Run one experiment as part of a sweep, unless it has come to its end there; also whether it had.
+
+    Raises:
+        BadConfiguration: another process of this machine is at it.
+    """
+    wanted = config_hash(plain(config))
+
+    def decide() -> Path | None:
+        found = standing(directory, wanted, _PATIENCE_SECONDS)
+        if found.busy is None:
+            return found.finished or found.cut_off
+        attempt = read_record(found.busy)["attempt"]
+        if attempt["host"] == platform.node():
+            raise BadConfiguration(
+                f"sweep.into={directory}: {found.busy.name} is just being run, by process {attempt['pid']}; wait for it, or end it"
+            )
+        return None  # on a machine whose processes we cannot see: it may be lost, and keeps what it has
+
+    taken = agreed(directory, decide)
+    if taken is not None and (record := read_record(taken))["status"] in FINISHED:
+        return Outcome(0, taken, record, None), True
+    resumed = None if taken is None else str(taken)
+    return run_job(SweepJob(0, config, overrides, str(directory), directory.name, resumed), show), False
+
+
 def agreed(directory: Path, decide: Callable[[], Path | None], environment: Mapping[str, str] = os.environ) -> Path | None:
     """What the rank that leads decides, for all that a launcher has started to train together: looking one after the other, each might
     see something else.
@@ -68,41 +103,40 @@ def agreed(directory: Path, decide: Callable[[], Path | None], environment: Mapp
     Raises:
         BadData: the one that leads has decided nothing.
     """
-    place = _meeting(environment)
-    if place is None:
+    start = _start_of(environment)
+    if start is None:
         return decide()
-    name, leads = place
-    note = directory / f".{name}"
-    if leads:
+    name, rank, of = start
+    if rank == 0:
         decision = decide()
         directory.mkdir(parents=True, exist_ok=True)
-        temporary = directory / f".{name}.new"
-        temporary.write_text("" if decision is None else str(decision))
-        temporary.replace(note)
+        for other in range(1, of):  # a note for each, which removes it: so nobody has to wait for the last
+            write_atomically(directory / f".{name}-{other}", "" if decision is None else str(decision))
         return decision
+    note = directory / f".{name}-{rank}"
     end = time.monotonic() + _LEADER_SECONDS
     while not note.exists():
         if time.monotonic() >= end:
             raise BadData(f"{directory}: the process that leads has not said with what to begin; look for its error")
         time.sleep(_LOOK_SECONDS)
     text = note.read_text()
+    note.unlink()
     return Path(text) if text else None
 
 
-def forget(directory: Path, environment: Mapping[str, str] = os.environ) -> None:
-    """Remove what `agreed` has left, once the run is over; done by the rank that leads."""
-    place = _meeting(environment)
-    if place is not None and place[1]:
-        (directory / f".{place[0]}").unlink(missing_ok=True)
-
-
-def _meeting(environment: Mapping[str, str]) -> tuple[str, bool] | None:
-    """A name that this start of a launcher's has alone, and whether this process leads; None where it is a single one."""
+def _start_of(environment: Mapping[str, str]) -> tuple[str, int, int] | None:
+    """A name that this start of a launcher's has alone, this process's rank, and how many there are; None where it is a single one."""
     if "TORCHELASTIC_RUN_ID" in environment and int(environment["WORLD_SIZE"]) > 1:
-        # One that torchrun starts again after a failure is another start.
-        again = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
-        return f"torchrun-{environment['TORCHELASTIC_RUN_ID']}-{again}", environment["RANK"] == "0"
-    if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and "SLURM_STEP_ID" in environment:
+        again = environment.get(
+            "TORCHELASTIC_RESTART_COUNT", "0"
+        )  # what torchrun starts again after a failure is another start
+        return (
+            f"torchrun-{environment['TORCHELASTIC_RUN_ID']}-{again}",
+            int(environment["RANK"]),
+            int(environment["WORLD_SIZE"]),
+        )
+    if "SLURM_STEP_ID" in environment and int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         again = environment.get("SLURM_RESTART_COUNT", "0")
-        return f"slurm-{environment['SLURM_JOB_ID']}-{environment['SLURM_STEP_ID']}-{again}", environment["SLURM_PROCID"] == "0"
+        name = f"slurm-{environment['SLURM_JOB_ID']}-{environment['SLURM_STEP_ID']}-{again}"
+        return name, int(environment["SLURM_PROCID"]), int(environment["SLURM_STEP_NUM_TASKS"])
     return None

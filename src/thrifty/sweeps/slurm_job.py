@@ -22,8 +22,9 @@ from thrifty.execution.launch import Outcome
 from thrifty.record import config_hash
 from thrifty.stop import EXIT_CODES, REASONS, STOPPED, Stopped
 from thrifty.store import RunDirectory, read_record
-from thrifty.sweeps.into import agreed, forget, standing
+from thrifty.sweeps.into import agreed, standing
 from thrifty.sweeps.job import SweepJob, run_job
+from thrifty.sweeps.runs import FINISHED
 
 TIME_LIMIT_CODE = 5
 """Exit code of a run that a time limit ended: a process that was killed, as trying once more would end the same way."""
@@ -70,7 +71,6 @@ class SlurmJob:
             signals = noted()
             if signals and outcome.record is None:  # as it may look where the signal has ended a process of its own, too
                 outcome = Outcome(EXIT_CODES["terminated"], outcome.path, None, outcome.message)
-            forget(directory)
             if signal.SIGUSR2 in signals and outcome.exit_code in STOPPED and os.environ.get("SLURM_PROCID", "0") == "0":
                 if time.monotonic() - began + self.signal_delay_s + _EARLY_SECONDS < self.timeout_min * 60:
                     _queue_again()
@@ -98,7 +98,7 @@ class SlurmJob:
             return found.finished or found.cut_off if found.busy is None else None
 
         taken = agreed(directory, decide)
-        if taken is not None and (record := read_record(taken))["status"] in ("ok", "diverged", "unsupported"):
+        if taken is not None and (record := read_record(taken))["status"] in FINISHED:
             return Outcome(0 if record["status"] == "ok" else 1, taken, record, None)
         resumed = None if taken is None else str(taken)
         job = SweepJob(self.job.key, self.job.config, self.job.overrides, self.job.directory, self.job.group, resumed)

@@ -107,9 +107,8 @@ class Study:
         try:
             self._study, before = _while_others_begin_it(opened)
         except ModuleNotFoundError as error:
-            raise Unsupported(
-                f"{where}: needs {error.name}; pip install {_DRIVERS.get(error.name or '', error.name)}"
-            ) from error
+            missing = error.name or "a library"
+            raise Unsupported(f"{where}: needs {missing}; pip install {_DRIVERS.get(missing, missing)}") from error
         except Exception as error:  # whatever a database's library raises
             raise BadData(f"{where}: cannot be opened ({_first_line(error, settings.storage)})") from error
         if before is not None and before != what:
