@@ -234,6 +234,11 @@ def _let_go(directory: Path) -> bool:
 def run_directories(store: Path) -> Iterator[Path]:
     """Every run of a store, oldest first, those of sweeps and studies included."""
     parents = [store / "runs", store / CACHE, *sorted((store / "sweeps").glob("*/")), *sorted((store / "studies").glob("*/"))]
+    yield from run_directories_of(*parents)
+
+
+def run_directories_of(*parents: Path) -> Iterator[Path]:
+    """Every run in these directories, oldest first."""
     found = [entry for parent in parents if parent.is_dir() for entry in os.scandir(parent) if entry.is_dir()]
     for entry in sorted(found, key=lambda entry: entry.name):
         if not entry.name.startswith(".") and entry.name != _OF_THE_SWEEP:

@@ -31,7 +31,7 @@ def grid(runs: int, added: list[str], folder: str) -> list[dict[str, Any]]:
     typed = ["-m", "task=tabular", "model=nano", "budget.steps=50", f"seed=range(0,{runs})", *added]
     output_of([*RUN, *typed], folder)
     (sweep,) = (Path(folder) / "results/sweeps").iterdir()
-    return [json.loads((run / "result.json").read_text(encoding="utf-8")) for run in sorted(sweep.iterdir())]
+    return [json.loads(run.read_text(encoding="utf-8")) for run in sorted(sweep.glob("*/result.json"))]
 
 
 def seconds_a_run(records: list[dict[str, Any]]) -> list[float]:

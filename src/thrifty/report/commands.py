@@ -12,6 +12,9 @@ from thrifty.errors import BadConfiguration, BadData
 from thrifty.report.progress import ComparisonProgress, TrialProgress
 from thrifty.report.terminal import output_console, show
 
+_SHOWN = 500
+"""Lines of a table that somebody might read; a machine that reads --json gets all."""
+
 
 def list_runs(options: argparse.Namespace) -> int:
     """A table of the runs, or with --json a record a line."""
@@ -21,14 +24,20 @@ def list_runs(options: argparse.Namespace) -> int:
     if options.last is not None and options.last < 1:
         raise BadConfiguration(f"--last {options.last}: must be at least 1, a number of runs")
     found: list[dict[str, Any]] = []
-    for directory in run_directories(options.store):
+    directories = list(run_directories(options.store))
+    latest = options.last or (None if options.json else _SHOWN)
+    if latest is not None and not options.filters:
+        older, directories = directories[:-latest], directories[-latest:]
+    else:
+        older = []
+    for directory in directories:
         try:
             found.append(read_record(directory))
         except BadData as error:
             sys.stderr.write(f"left out: {error}\n")
     records = chosen(found, options.filters)
-    if options.last is not None:
-        records = records[-options.last :]
+    if latest is not None:
+        older, records = [*older, *records[:-latest]], records[-latest:]
     if options.json:
         for record in records:
             print(json.dumps(record))
@@ -38,6 +47,8 @@ def list_runs(options: argparse.Namespace) -> int:
         return 0
     console = output_console()
     show(comparison_table(records, console.width), console)
+    if older and options.last is None:
+        print(f"\n{len(older):,} older ones are left out; --last N shows more, key=value fewer")
     return 0
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.table import Table
 
-from thrifty.measure.statistics import Interval, mean_interval
 from thrifty.record import config_hash
 from thrifty.report.listing import differing, quality_heading, written_at
 from thrifty.report.numbers import metric_text
+
+if TYPE_CHECKING:
+    from thrifty.measure.statistics import Interval
 
 _COLUMNS = {"train/time_s": "training", "infer/latency_ms": "latency"}
 
@@ -25,6 +26,10 @@ class OverSeeds:
 
     def mean(self, name: str) -> Interval | None:
         """Mean of a metric and its 95% interval by Student's t over the seeds, each counting once; None of fewer than two values."""
+        import numpy as np
+
+        from thrifty.measure.statistics import mean_interval  # half a second, where there is something to tell
+
         by_seed: dict[int, list[float]] = {}
         for record in self.records:
             entry = record["metrics"].get(name)

@@ -38,6 +38,8 @@ class Loop:
         self._again: list[Planned] = []
         self._tries: Counter[int] = Counter()
         self._signals: list[int] = []
+        self.made = 0
+        """Experiments that were begun, and not found finished."""
 
     def run(self) -> int:
         """Until the plan has no more, or a signal ends it; returns the exit code of a signal, or 0."""
@@ -79,6 +81,7 @@ class Loop:
                 self._same[wanted].append(one)
                 room -= 1
                 continue
+            self.made += 1
             self._same[wanted], self._running[one.key] = [one], one
             cut_off = self.runs.cut_off(one.config)
             jobs.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,19 @@ from thrifty.errors import BadData
 from thrifty.execution.launch import Outcome
 from thrifty.identity import data_stamp, training_code
 from thrifty.record import config_hash, environment
-from thrifty.store import RESULT, read_record, run_directories
+from thrifty.store import read_record, run_directories, run_directories_of
 
 FINISHED = ("ok", "diverged", "unsupported")
 """Statuses that another try would come to again."""
 _ANYWHERE = ("ok", "diverged")
 """Of another sweep's runs: what was not supported then may be installed by now."""
+_SHORT = 12
+"""Hex digits of the hash in a run's name."""
 _SAME = ("host", "cpu", "python", "versions")
 
 
 class Runs:
-    """What is there already, by the hash of its configuration.
+    """What is there already, by the hash of its configuration: names are read at once, records when they are asked for.
 
     Args:
         directory: of the sweep; what an earlier attempt has left there is taken up.
@@ -32,45 +34,68 @@ class Runs:
 
     def __init__(self, directory: Path, store: Path | None, cores: int) -> None:
         self.directory, self.cores = directory, cores
-        self._own = {record["config_hash"]: (path, record) for path, record in records_in(directory)}
-        self._elsewhere: dict[str, list[Path]] = {}
-        if store is not None:
-            own = directory.resolve()
-            for path in run_directories(store):
-                if path.parent.resolve() != own:
-                    self._elsewhere.setdefault(path.name.rpartition("-")[2], []).append(path)
+        self._known: dict[str, tuple[Path, dict[str, Any]]] = {}
+        """Of this sweep, by the whole hash: those that have ended or were asked for."""
+        self._own = _by_hash(one for one in run_directories_of(directory))
+        others = () if store is None else (one for one in run_directories(store) if one.parent.name != directory.name)
+        self._elsewhere = _by_hash(others)
         self._here = {key: value for key, value in environment().items() if key in _SAME} if self._elsewhere else {}
 
     def all(self) -> list[tuple[Path, dict[str, Any]]]:
-        """Those that have a record, those found elsewhere included, oldest first."""
-        return sorted(self._own.values(), key=lambda one: one[0].name)
+        """Those that have a record, those found elsewhere included, oldest first; each configuration once."""
+        for short in self._own:
+            if not any(one.startswith(short) for one in self._known):
+                self._read_own(short)
+        return sorted(self._known.values(), key=lambda one: one[0].name)
+
+    def named(self, names: Iterable[str]) -> list[tuple[Path, dict[str, Any]]]:
+        """Those of these names that have a record."""
+        wanted = set(names)
+        for short in {one.rpartition("-")[2] for one in wanted}:
+            self._read_own(short)
+        return [one for one in self._known.values() if one[0].name in wanted]
 
     def finished(self, config: Config) -> Outcome | None:
         """What became of an experiment that has come to its end before."""
         wanted = config_hash(plain(config))
-        path, record = self._own.get(wanted, (None, None))
-        if record is None or record["status"] not in FINISHED:
-            if record is not None:  # it is to go on where it was cut off
-                return None
+        path, record = self._of_this_sweep(wanted)
+        if record is None:
             path, record = self._found_elsewhere(wanted, config)
-            if record is None or path is None:
-                return None
-            self._own[wanted] = (path, record)
+            if record is not None and path is not None:
+                self._known[wanted] = (path, record)
+        if record is None or record["status"] not in FINISHED:  # none, or one that is to go on where it was cut off
+            return None
         return Outcome(0 if record["status"] == "ok" else 1, path, record, None)
 
     def cut_off(self, config: Config) -> Path | None:
         """The run that an experiment goes on with, where one was cut off and nobody is at it."""
-        path, record = self._own.get(config_hash(plain(config)), (None, None))
+        path, record = self._of_this_sweep(config_hash(plain(config)))
         return path if record is not None and record["status"] not in (*FINISHED, "running") else None
 
     def add(self, outcome: Outcome) -> None:
         """Take note of a run that has ended."""
         if outcome.record is not None and outcome.path is not None:
-            self._own[outcome.record["config_hash"]] = (outcome.path, outcome.record)
+            self._known[outcome.record["config_hash"]] = (outcome.path, outcome.record)
+
+    def _of_this_sweep(self, wanted: str) -> tuple[Path | None, dict[str, Any] | None]:
+        if wanted not in self._known:
+            self._read_own(wanted[:_SHORT])
+        return self._known.get(wanted, (None, None))
+
+    def _read_own(self, short: str) -> None:
+        """Note the runs of a short hash; of several of one configuration the one that has ended, else the latest."""
+        for path in self._own.get(short, []):
+            try:
+                record = read_record(path)
+            except BadData:
+                continue
+            before = self._known.get(record["config_hash"])
+            if before is None or before[1]["status"] not in FINISHED:
+                self._known[record["config_hash"]] = (path, record)
 
     def _found_elsewhere(self, wanted: str, config: Config) -> tuple[Path | None, dict[str, Any] | None]:
         """The latest run of the same configuration, data and code, on this machine with as many cores."""
-        for path in reversed(self._elsewhere.get(wanted[:12], [])):
+        for path in reversed(self._elsewhere.get(wanted[:_SHORT], [])):
             try:
                 record = read_record(path)
             except BadData:
@@ -88,10 +113,9 @@ class Runs:
         return None, None
 
 
-def records_in(directory: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The runs of a sweep's directory and their records, oldest first; those of which none can be read are left out."""
-    for path in sorted(one.parent for one in directory.glob(f"[!.]*/{RESULT}")):
-        try:
-            yield path, read_record(path)
-        except BadData:
-            continue
+def _by_hash(runs: Iterable[Path]) -> dict[str, list[Path]]:
+    """Directories of runs by the hash at the end of their names, oldest first."""
+    found: dict[str, list[Path]] = {}
+    for path in runs:
+        found.setdefault(path.name.rpartition("-")[2], []).append(path)
+    return found

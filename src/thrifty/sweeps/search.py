@@ -74,12 +74,16 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
         runs = Runs(directory, store if settings.reuse else None, executor.cores)
         view.begin(settings.n_trials, settings.seconds)
         try:
-            exit_code = Loop(_Search(settings, space, study), executor, runs, view, directory.name).run()
+            loop = Loop(_Search(settings, space, study), executor, runs, view, directory.name)
+            exit_code = loop.run()
         finally:
             executor.close()
             view.close()
-    records = {path.name: record for path, record in runs.all()}
     best = study.best()
+    # Reading all takes long where there are very many: only where there is something to tell of them.
+    all_matter = loop.made > 0 or any(one.key == "seed" for one in space.dimensions)
+    read = runs.all() if all_matter else runs.named(one.run for one in best if one.run is not None)
+    records = {path.name: record for path, record in read}
     importances = study.importances()
     found = {f"importance/{key}": share for key, share in importances.items()} | {"pareto_set": float(len(best))}
     if len(objectives) == 1 and best and best[0].values is not None:
@@ -89,7 +93,8 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
         "objectives": [one.text for one in objectives],
         "constraints": [one.text for one in constraints],
     }
-    tell_logger(first.logger, directory, what, list(records.values()), found)
+    if loop.made:
+        tell_logger(first.logger, directory, what, list(records.values()), found)
     return SearchResult(
         directory, objectives, constraints, study.trials(), best, importances, records, exit_code or (0 if best else 1)
     )

@@ -29,7 +29,9 @@ _DRIVERS = dict.fromkeys(("psycopg", "psycopg2"), "'thrifty[postgres]'")
 """What to install for a driver that an address asks for: psycopg2 is what SQLAlchemy takes where it names none."""
 _TRIES = 5
 _T = TypeVar("_T")
+_MOST_FOR_IMPORTANCES = 200
 _WHAT, _WHERE, _RUN, _REASON, _AGAIN = "thrifty", "sweep", "run", "reason", "asked again"
+_IMPORTANCES = "importances"
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ class Study:
         self._study.stop = self._stop  # how a sampler says so, though Optuna means its own loop by it
         self._open: dict[int, optuna.trial.Trial] = {}
         """Trials that were proposed and not ended."""
-        self._requeue(everything=settings.storage is None)
+        self._shared = settings.storage is not None
+        """Whether searches of other directories may be in the same storage."""
+        self._requeue(everything=not self._shared)
         self.best_so_far = self.best()
         """As this process knows it."""
         self._study.sampler = sampler_of(settings.sampler, self._seed(settings), len(objectives))
@@ -155,7 +159,8 @@ class Study:
         """The next trial."""
         with quietly():
             trial = self._study.ask(self._distributions)
-        trial.set_user_attr(_WHERE, self.directory.name)
+        if self._shared:
+            trial.set_user_attr(_WHERE, self.directory.name)
         values = {key: _typed(self._dimensions[key], value) for key, value in trial.params.items()}
         self._open[trial.number] = trial
         return Proposal(trial.number, values)
@@ -173,8 +178,7 @@ class Study:
                 trial.set_constraint(name, excess)
             self._study.tell(trial, list(values))
         made = Trial(number, run, tuple(values), all(excess <= 0 for excess in excesses.values()), None)
-        if made.feasible and not any(self._dominates(other, made) for other in self.best_so_far):
-            self.best_so_far = [*(other for other in self.best_so_far if not self._dominates(made, other)), made]
+        self.best_so_far = self._with(self.best_so_far, made)
 
     def failed(self, number: int, run: str | None, reason: str) -> None:
         """Tell that a trial came to nothing, and why."""
@@ -210,8 +214,16 @@ class Study:
 
     def best(self) -> list[Trial]:
         """The Pareto set of those that keep every constraint: one, of one objective, unless several are equally good."""
-        good = [one for one in self.trials() if one.values is not None and one.feasible]
-        return [one for one in good if not any(self._dominates(other, one) for other in good)]
+        best: list[Trial] = []
+        for one in self.trials():
+            best = self._with(best, one)
+        return best
+
+    def _with(self, best: list[Trial], one: Trial) -> list[Trial]:
+        """The best of those and one more: only they have to be looked at, however many trials there were."""
+        if one.values is None or not one.feasible or any(self._dominates(other, one) for other in best):
+            return best
+        return [*(other for other in best if not self._dominates(one, other)), one]
 
     def _dominates(self, first: Trial, second: Trial) -> bool:
         assert first.values is not None
@@ -222,20 +234,32 @@ class Study:
         )
 
     def importances(self) -> dict[str, float]:
-        """Share of the first objective's variation that each key accounts for; empty where there are too few trials to tell."""
+        """Share of the first objective's variation that each key accounts for; empty where there are too few trials to tell.
+
+        By a functional analysis of variance over a forest (Hutter, Hoos and Leyton-Brown, 2014), whose time grows faster than the trials:
+        of very many it sees some, spread evenly over the search.
+        """
         import optuna
 
+        ended = len(self.trials())
+        kept = self._study.user_attrs.get(_IMPORTANCES)
+        if kept is not None and kept["trials"] == ended:
+            return kept["shares"]
+        complete = [one for one in self._study.get_trials(deepcopy=False) if one.state == optuna.trial.TrialState.COMPLETE]
+        every = -(-len(complete) // _MOST_FOR_IMPORTANCES) or 1
+        seen = optuna.create_study(directions=self._study.directions[:1])
         try:
             with quietly():
-                return dict(
-                    optuna.importance.get_param_importances(
-                        self._study,
-                        evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0),
-                        target=(lambda trial: trial.values[0]) if len(self.objectives) > 1 else None,
+                for one in complete[::every]:
+                    seen.add_trial(
+                        optuna.trial.create_trial(params=one.params, distributions=one.distributions, value=one.values[0])
                     )
-                )
+                evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+                shares = dict(optuna.importance.get_param_importances(seen, evaluator=evaluator))
         except (ValueError, RuntimeError, ZeroDivisionError):
             return {}
+        self._study.set_user_attr(_IMPORTANCES, {"trials": ended, "shares": shares})
+        return shares
 
 
 @contextlib.contextmanager
