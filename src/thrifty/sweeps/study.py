@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import optuna
 
 JOURNAL = "study.journal"
-_DRIVERS = dict.fromkeys(("psycopg", "psycopg2"), "'thrifty[postgres]'")
+_DRIVERS: dict[str, str] = dict.fromkeys(("psycopg", "psycopg2"), "'thrifty[postgres]'")
 """What to install for a driver that an address asks for: psycopg2 is what SQLAlchemy takes where it names none."""
 _TRIES = 5
 _T = TypeVar("_T")
