@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import QUIET, Cli, FinishedRun
+from conftest import Cli, FinishedRun
 from thrifty import __version__
 from thrifty.cli import run_command, thrifty_command
 from thrifty.config.registry import CHOICES
@@ -365,11 +365,3 @@ def test_wandb_is_told_and_nothing_goes_to_the_home_directory(tabular_run: Finis
     (offline,) = (tabular_run.path / "wandb").glob("offline-run-*/run-*.wandb")
     assert offline.stat().st_size > 1000
     assert list(tabular_run.home.iterdir()) == []
-
-
-def test_hydra_s_own_sweeper_leaves_nothing_beside_the_records(cli: Cli) -> None:
-    cli("run", "-m", "hydra/sweeper=basic", "task=tabular", "optimizer=sgd,adam", "budget.steps=3", *QUIET)
-    assert [one.name for one in cli.cwd.iterdir()] == ["results"]
-    records = [json.loads((run / "result.json").read_text()) for run in cli.runs()]
-    assert [record["config"]["optimizer"]["name"] for record in records] == ["sgd", "adam"]
-    assert [record["status"] for record in records] == ["ok", "ok"]

@@ -76,9 +76,16 @@ def run_command(arguments: Sequence[str]) -> int:
     if not options.multirun:
         return _one_experiment(overrides)
     if any(one.lstrip("+~").startswith("hydra") for one in overrides):
-        return _sweep_by_hydra(overrides)
-    from thrifty.config.sweep_files import names_a_search
+        from thrifty.sweeps.by_hydra import run_by_hydra
 
+        return run_by_hydra(overrides, _one_experiment)
+    from thrifty.config.sweep_files import names_a_search, sweep_of
+
+    if sweep_of(overrides).settings.print is not None:
+        from thrifty.sweeps.printed import printed
+
+        print("\n".join(printed(overrides)))
+        return 0
     return _search(overrides) if names_a_search(overrides) else _grid(overrides)
 
 
@@ -102,8 +109,12 @@ def _run_parser() -> _Parser:
 
 def _one_experiment(overrides: list[str]) -> int:
     from thrifty.config.compose import compose
+    from thrifty.config.sweep_files import into_of
 
+    into, overrides = into_of(overrides)
     config = compose(overrides)  # before anything else is imported, so that an error comes at once
+    if into is not None and config.resume is not None:
+        raise BadConfiguration(f"sweep.into={into}: says itself what goes on there; leave resume out")
 
     from rich.console import Console
 
@@ -117,9 +128,17 @@ def _one_experiment(overrides: list[str]) -> int:
     if config.resume is not None:
         resumed, config, overrides = resumed_run(config, overrides)
     show_run = TerminalSink(Console(stderr=True))
-    outcome = run_experiment(
-        config, overrides, Path(config.store) / "runs", show_run, resumed=resumed, complete=fill, search=search
-    )
+    if into is not None:
+        from thrifty.sweeps.into import run_into
+
+        outcome, before = run_into(Path(into), config, overrides, show_run)
+        if before:
+            print(f"finished before: {outcome.path}")
+            return 0
+    else:
+        outcome = run_experiment(
+            config, overrides, Path(config.store) / "runs", show_run, resumed=resumed, complete=fill, search=search
+        )
     if outcome.message is not None:
         sys.stderr.write(f"error: {outcome.message}\n")
     elif outcome.record is not None and outcome.exit_code not in (0, *STOPPED):
@@ -182,21 +201,6 @@ def _ask_hydra(options: argparse.Namespace, overrides: list[str]) -> int:
     flags += ["--" + name.replace("_", "-") for name in names if getattr(options, name)]
     hydra_main([*flags, *overrides], lambda _: None)
     return 0
-
-
-def _sweep_by_hydra(overrides: list[str]) -> int:
-    """-m with another sweeper or launcher than ours."""
-    import tempfile
-
-    from thrifty.config.hydra_main import hydra_main
-
-    codes: list[int] = []
-    with tempfile.TemporaryDirectory(prefix="thrifty-") as scratch:
-        # Sweepers of Hydra's write what they did into their own directory; ours holds records only.
-        given = any(one.startswith("hydra.sweep.dir=") for one in overrides)
-        elsewhere = [] if given else [f"hydra.sweep.dir={scratch}"]
-        hydra_main(["--multirun", *overrides, *elsewhere], lambda one: codes.append(_one_experiment(one)))
-    return next((code for code in codes if code), 0)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -68,7 +68,7 @@ class Validated(Event):
     steps: int
     """Of the whole training."""
     values: dict[str, float]
-    """Metrics of this validation, and those of the model that are known before it is trained."""
+    """Metrics of this validation, the time trained so far, and those of the model that are known before it is trained."""
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from thrifty.identity import training_code
 
 SCHEMA = 1
 STATUSES = ("ok", "diverged", "oom", "unsupported", "killed", "preempted", "error", "running")
-_NOT_IDENTITY = ("store", "name", "tags", "logger")
+NOT_IDENTITY = ("store", "name", "tags", "logger")
 """Keys that say where a run goes and what it is called, not what it is."""
 _PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "wandb", "numpy", "scikit-learn", "pandas", "safetensors")
 
 
 def config_hash(config: dict[str, Any]) -> str:
     """sha256, in hex, of what a configuration does (its name, tags, store and logger left out)."""
-    identity = {key: value for key, value in config.items() if key not in _NOT_IDENTITY}
+    identity = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

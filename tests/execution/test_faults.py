@@ -111,6 +111,24 @@ def test_a_stop_during_training_keeps_the_weights(
         assert cli("predict", run.name, "line", "--length", "3").stdout.startswith("line")
 
 
+@LINUX
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_a_signal_to_every_process_of_a_run_keeps_the_weights(cli: Cli, text: tuple[str, ...], number: signal.Signals) -> None:
+    """As clusters send it: to the fork server and to whatever a logger has started, too."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "thrifty", "run", *text, ENDLESS],
+        cwd=cli.cwd, env=cli.environment(), text=True, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    run = training(cli, process)
+    os.killpg(process.pid, number)
+    ended(process, 143)
+    record = record_of(run)
+    assert (record["status"], record["reason"].startswith("terminated at step")) == ("preempted", True)
+    assert (run / "model.safetensors").is_file()
+    no_leftovers(run)
+
+
 def importing(command_line: int) -> bool:
     """Whether a child of the command line has begun to load torch."""
     children = Path(f"/proc/{command_line}/task/{command_line}/children").read_text().split()

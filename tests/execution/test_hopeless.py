@@ -9,6 +9,7 @@ import pytest
 from conftest import QUIET
 from thrifty.config.compose import compose
 from thrifty.events import Event, Finished, HistoryRow, Validated
+from thrifty.execution.experiment import run_experiment
 from thrifty.execution.launch import Outcome, launch
 from thrifty.stop import HOPELESS, STOPPED, StopRequest, status_of
 from thrifty.store import read_record
@@ -19,7 +20,7 @@ OVERRIDES = ["task=tabular", "budget.steps=40", "train.validations=4", *QUIET]
 class Says:
     """A stopper that says no at one step."""
 
-    known_before = ("size/parameters", "infer/flops_per_sample")
+    known_before: tuple[str, ...] = ("size/parameters", "infer/flops_per_sample")
 
     def __init__(self, no_at: int) -> None:
         self.no_at, self.asked = no_at, list[Validated]()
@@ -27,6 +28,13 @@ class Says:
     def verdict(self, validated: Validated) -> str | None:
         self.asked.append(validated)
         return "stopped by a test" if validated.step == self.no_at else None
+
+
+class SaysAlways:
+    known_before: tuple[str, ...] = ()
+
+    def verdict(self, validated: Validated) -> str | None:
+        return "stopped by a test"
 
 
 def launched(store: Path, stopper: Says, *overrides: str) -> tuple[Outcome, list[Event]]:
@@ -72,6 +80,34 @@ def test_all_ranks_end_with_it(store: Path) -> None:
     outcome, _ = launched(store, Says(20), "devices=1", "train.steps_per_call=4")
     assert outcome.record is not None
     assert outcome.record["metrics"]["train/steps"]["value"] == 20
+
+
+class Silent:
+    def handle(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_nothing_is_measured_of_a_hopeless_compression(store: Path) -> None:
+    typed = [
+        "method=prune",
+        "method.finetune=1",
+        "train.validations=4",
+        f"store={store}",
+        "task=tabular",
+        "budget.steps=8",
+        *QUIET,
+    ]
+    completed: list[object] = []
+    outcome = run_experiment(
+        compose(typed), typed, store / "runs", Silent(), complete=lambda *given: completed.append(given), stopper=SaysAlways()
+    )
+    assert outcome.record is not None
+    assert (outcome.record["status"], outcome.exit_code) == ("killed", 0)
+    assert HOPELESS in outcome.record["flags"]
+    dense = [one for one in (store / "runs").iterdir() if read_record(one)["config"]["method"]["name"] == "train"]
+    assert [read_record(one)["status"] for one in dense] == ["ok"], "nobody is asked of the model that it begins with"
+    assert not completed
 
 
 def test_it_is_no_stop_of_all() -> None:

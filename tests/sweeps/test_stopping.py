@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 
+from conftest import FinishedRun
+from thrifty.config import registry
+from thrifty.config.choices.tasks import Classification, Text
 from thrifty.config.compose import compose
 from thrifty.config.space import space_of
 from thrifty.config.sweep import Sampler, Stopper
 from thrifty.config.sweep_files import sweep_of
 from thrifty.errors import BadConfiguration
 from thrifty.events import Validated
+from thrifty.metrics import metric
 from thrifty.sweeps.objectives import objective_of
 from thrifty.sweeps.stopping import Stopping, TrialStopper, check_stopper, stopping_of
 from thrifty.sweeps.study import Study
@@ -120,6 +124,18 @@ def test_several_objectives_go_by_rank_and_what_is_measured_later_is_stood_in_fo
     assert [one.stopped for one in search.study.trials()] == [False, False, True, False, False]
 
 
+def test_what_is_unknown_until_the_end_decides_nothing_and_time_is_known_by_its_share(tmp_path: Path) -> None:
+    search = Search(tmp_path, ("validation/loss", "train/time_s", "train/peak_host_mib"), stopper=Stopper.successive_halving)
+    assert search.trial().known_before == ()
+
+    def model(loss: float, seconds: float) -> list[str | None]:
+        return search.run(*[{"validation/loss": loss, "train/time_s": seconds}] * 9)
+
+    assert model(0.5, 10) == [None] * 9
+    assert model(0.6, 11) == ["stopped by sweep.stopper=successive_halving"]
+    assert model(0.6, 5) == [None] * 9, "worse, and sooner there"
+
+
 def test_a_trial_that_is_made_again_is_not_held_against_itself(tmp_path: Path) -> None:
     search = Search(tmp_path, SEVERAL, stopper=Stopper.successive_halving)
     first = search.trial()
@@ -161,12 +177,23 @@ def test_without_a_stopper_nobody_is_asked() -> None:
 @pytest.mark.parametrize(
     ("objectives", "stopper", "overrides", "message"),
     [
-        (["infer/latency_ms: minimize"], "median", [], "infer/latency_ms is not reported while a trial trains"),
-        (["validation/loss", "train/time_s"], "successive_halving", [], "train/time_s is not reported while a trial trains"),
-        (["size/parameters", "infer/latency_ms"], "successive_halving", [], "size/parameters is not reported"),
+        (
+            ["infer/latency_ms: minimize"],
+            "median",
+            [],
+            "infer/latency_ms is never reported while a trial of task=tabular trains",
+        ),
+        (
+            ["size/parameters", "infer/latency_ms"],
+            "successive_halving",
+            [],
+            "size/parameters and infer/latency_ms are never reported",
+        ),
         (["validation/loss", "size/parameters"], "hyperband", [], "goes with one objective; take sweep.stopper=successive"),
         (["validation/loss"], "median", ["train.validations=0"], "train.validations=0: do not go together"),
         (["validation/loss"], "median", ["method=quantize"], "trains nothing"),
+        (["validation/loss"], "median", ["method=optimize"], "trains nothing"),
+        (["validation/bits_per_byte"], "median", [], "take an objective of validation/loss, validation/accuracy"),
     ],
 )
 def test_what_would_never_hear_of_an_objective_is_refused(
@@ -179,7 +206,15 @@ def test_what_would_never_hear_of_an_objective_is_refused(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("objectives", [["validation/loss"], [*SEVERAL], ["validation/accuracy", "size/parameters"]])
+@pytest.mark.parametrize("objectives", [["validation/loss"], [*SEVERAL], ["validation/accuracy", "train/peak_host_mib"]])
 def test_what_trials_tell_is_taken(objectives: list[str]) -> None:
     stopper = Stopper.median if len(objectives) == 1 else Stopper.successive_halving
     check_stopper(settings(stopper=stopper), [*map(objective_of, objectives)], compose(["task=tabular"]))
+
+
+def test_what_a_task_may_report_is_what_its_runs_have(tabular_run: FinishedRun, text_run: FinishedRun) -> None:
+    for run, of in ((tabular_run, Classification), (text_run, Text)):
+        found = {name.removeprefix("validation/") for name in run.record["metrics"] if name.startswith("validation/")}
+        assert found == set(of.QUALITIES)
+    for name, choice in registry.CHOICES["task"].items():
+        assert all(metric(f"validation/{one}") for one in choice.schema.QUALITIES), name

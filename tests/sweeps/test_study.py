@@ -188,6 +188,13 @@ def test_what_ran_out_of_memory_is_a_failed_trial_with_its_reason(tmp_path: Path
     assert again.out_of_memory() == [large]
 
 
+def test_another_machine_of_a_shared_storage_may_have_more_memory(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / 'shared.db'}"
+    here, there = study(tmp_path / "here", storage=storage), study(tmp_path / "there", storage=storage)
+    here.did_not_fit(here.propose().number, None, "oom")
+    assert (len(here.out_of_memory()), len(there.out_of_memory())) == (1, 0)
+
+
 MOST = 2**14
 """Of batch x width, in a machine of a few bytes."""
 MACHINE = ("batch_size=tag(log,int(interval(8,512)))", "architecture.width=tag(log,int(interval(32,2048)))")

@@ -77,3 +77,12 @@ def test_a_trial_is_told_by_what_it_may_be_ended(tmp_path: Path) -> None:
     assert one.stopping is not None
     assert (one.stopping.trial, one.stopping.study, one.stopping.stopper) == (one.key, "name", "median")
     assert planned(search(tmp_path / "other").next()).stopping is None
+
+
+@pytest.mark.parametrize(("killed", "learned"), [(True, False), (False, True)])
+def test_a_process_that_was_killed_before_it_had_a_record_says_nothing_of_memory(
+    tmp_path: Path, killed: bool, learned: bool
+) -> None:
+    plan = search(tmp_path)
+    plan.ended(planned(plan.next()), Outcome(5, None, None, "why", killed))
+    assert bool(plan.study.out_of_memory()) is learned

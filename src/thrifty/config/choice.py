@@ -48,6 +48,10 @@ def _held(value: Any, hint: Any, name: str) -> Any:
         if typing.get_origin(one) is list and isinstance(value, (list, tuple)):
             (kind,) = typing.get_args(one)
             return [_held(item, kind, name) for item in value]
+        if dataclasses.is_dataclass(one) and isinstance(value, dict):
+            return typed(typing.cast(type, one), value, name)
+        if typing.get_origin(one) is dict and isinstance(value, dict):
+            return value
         if isinstance(one, type) and issubclass(one, Enum):
             if isinstance(value, one):
                 return value

@@ -146,6 +146,8 @@ def show(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return "[" + ",".join(show(one) for one in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}: {show(one)}" for name, one in value.items()) + "}"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -169,7 +171,9 @@ def _type_name(hint: Any) -> str:
     for one in parts:
         if one is int and float in parts:  # OmegaConf takes a whole number for a float only where both are named
             continue
-        if typing.get_origin(one) is list:
+        if typing.get_origin(one) is dict:
+            names.append("mapping")
+        elif typing.get_origin(one) is list:
             names.append(f"list of {_WORDS[typing.get_args(one)[0]]}s")
         elif isinstance(one, type) and issubclass(one, Enum):
             names.append("choice")

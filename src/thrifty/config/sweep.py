@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from thrifty.config.key import key
+from thrifty.config.slurm import Slurm
 
 
 class Sampler(Enum):
@@ -32,6 +33,20 @@ class Stopper(Enum):
     wilcoxon = "wilcoxon"
 
 
+class Where(Enum):
+    """Where the experiments run."""
+
+    local = "local"
+    slurm = "slurm"
+
+
+class Print(Enum):
+    """For whom the commands are printed."""
+
+    sbatch = "sbatch"
+    torchrun = "torchrun"
+
+
 @dataclass(kw_only=True)
 class Sweep:
     """A search: what it looks for, and how long."""
@@ -53,6 +68,18 @@ class Sweep:
         "where Optuna keeps the trials, such as postgresql://USER:PASSWORD@HOST/NAME, for searches of many machines",
         null="a journal in the sweep's directory",
     )
-    parallel: int = key("experiments at a time on this machine, each with cores, or a GPU, of its own", at_least=1)
+    parallel: int = key(
+        "experiments at a time: on this machine each with cores, or a GPU, of its own; on a cluster jobs of a search",
+        at_least=1,
+    )
     reuse: bool = key("whether a run that an earlier sweep of this store has finished counts, or is made once more")
     resume: str | None = key("directory of a sweep to go on with; what is finished is not run again", null="a new sweep")
+    into: str | None = key(
+        "of one experiment, without -m: the sweep's directory that it belongs to; finished there it is not run again, cut off it goes on",
+        null="no sweep's",
+    )
+    where: Where = key("where the experiments run: on this machine, or as jobs of a cluster")
+    print: Print | None = key(
+        "prints a command for each experiment of a grid, to be given to sbatch or to be run, and runs none", null="runs them"
+    )
+    slurm: Slurm

@@ -20,7 +20,8 @@ def all_keys() -> Iterator[Key]:
             yield from _group(item.name)
         else:
             yield from (key for key in plain if key.name.split(".")[0] == item.name)
-    yield from keys_of(Sweep, sweep_values(), "sweep.", "-m")
+    for key in keys_of(Sweep, sweep_values(), "sweep.", "-m"):
+        yield key if key.name != "sweep.into" else dataclasses.replace(key, choice="")  # the one that is of a single experiment
 
 
 def default_shown(group: str) -> str:

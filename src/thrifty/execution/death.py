@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from thrifty.stop import EXIT_CODES
+from thrifty.stop import EXIT_CODES, REASONS
 
 _VMSTAT = Path("/proc/vmstat")
 _PR_SET_PDEATHSIG = 1
@@ -54,13 +54,20 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0]
 
 
+def ask_for_the_parent_s_end() -> None:
+    """Ask the kernel for SIGTERM when the process that started this one is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
 def end_with_parent() -> None:
     """Ask the kernel for SIGTERM when the process that started this one is gone; end here if it is already.
 
     Where a fork server did, its end is the command line's.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    ask_for_the_parent_s_end()
+    if hasattr(signal, "pthread_sigmask"):  # a fork server holds them back
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, set(REASONS) - {signal.SIGINT})
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         os._exit(EXIT_CODES["terminated"])

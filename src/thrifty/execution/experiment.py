@@ -137,7 +137,7 @@ def _experiment(
         handle(Preparing(sentence))
 
     def handle(event: Event) -> None:
-        if complete is not None and isinstance(event, Finished) and event.exit_code == 0:
+        if complete is not None and isinstance(event, Finished) and event.record["status"] == "ok":
             complete(Path(event.path), event.record, tell)
         for sink in sinks:
             sink.handle(event)

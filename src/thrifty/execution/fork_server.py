@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from thrifty.execution import libraries
+from thrifty.stop import REASONS
 
 RUNS = "thrifty.execution.preload"
 """What a run's worker needs: Lightning above all, some 5 s."""
@@ -89,7 +90,7 @@ def start(process: Any) -> None:
     Raises:
         EOFError, ConnectionError: the fork server's imports failed.
     """
-    # A spawned interpreter inherits that Ctrl-C is held until it is a worker; what the fork server makes, from that.
+    # A spawned interpreter inherits that signals are held until it is a worker; what the fork server makes, from that.
     with contextlib.nullcontext() if fits() else interrupts_held():
         process.start()
 
@@ -117,18 +118,19 @@ def warm_up(preload: str = RUNS, before: Sequence[str] = ()) -> None:
     from multiprocessing import forkserver, resource_tracker
 
     resource_tracker.ensure_running()  # would unblock interrupts where the fork server starts it
-    # Ctrl-C reaches every process of the terminal. The fork server takes no note of it from its first moment: it ends with us.
+    # Ctrl-C reaches every process of the terminal, and a cluster's signals every process of a job. The fork server takes no note of
+    # them from its first moment: it ends with us, and without it nobody could tell how a worker ended that is just saving its weights.
     with interrupts_held():
         forkserver.ensure_running()
 
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Within it SIGINT waits, for ever in the processes started there, unless they let it in; afterwards it comes to us."""
+    """Within it what asks us to stop waits, for ever in the processes started there, unless they let it in; afterwards it comes to us."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
     try:
         yield
     finally:

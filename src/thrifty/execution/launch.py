@@ -44,6 +44,8 @@ class Outcome:
     record: dict[str, Any] | None
     message: str | None
     """The one line of a refusal."""
+    killed: bool = False
+    """Whether something else than want of memory is known to have ended the process."""
 
 
 def launch(

@@ -65,9 +65,9 @@ def work(connection: Connection, job: Job) -> None:
 
     A rank that does not lead tells only what ended it, if anything did but the end of the training or of another rank.
     """
-    end_with_parent()
     stop = StopRequest()
-    stop.install()
+    stop.install()  # first: a signal that was held back until now comes here
+    end_with_parent()
     _redirect(Path(job.log))
     faulthandler.enable()
 

@@ -199,7 +199,8 @@ class TrainingMonitor(pl.Callback):
         self.emit(HistoryRow(step, spent, values))
         if self.limits.ask is not None and self._validated_at == step:
             begin = time.perf_counter()
-            self.limits.ask(Validated(step, self.calls.steps, {**values, **self.limits.known_before}))
+            told = {**values, "train/time_s": spent, **self.limits.known_before}
+            self.limits.ask(Validated(step, self.calls.steps, told))
             self._apart_seconds += time.perf_counter() - begin
 
     def _validate(self, module: TrainingModule, model: nn.Module, step: int) -> dict[str, float]:

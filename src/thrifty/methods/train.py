@@ -24,7 +24,7 @@ from thrifty.execution.beginning import FROM_NOTHING, Beginning
 from thrifty.execution.ranks import Rank
 from thrifty.execution.turns import turns
 from thrifty.measure.energy import EnergyMeter
-from thrifty.measure.flops import forward_flops
+from thrifty.measure.flops import forward_flops, training_flops
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
 from thrifty.measure.statistics import Interval
 from thrifty.methods.checkpoints import Checkpoints
@@ -108,8 +108,9 @@ class TrainMethod:
         self.data = task.prepare(config.architecture)
         self.batch_size = batch_size_for(config, self.data, given, beginning.batch_size)
         check_levers(config, self.data, self.batch_size, self.device)
-        self.steps = config.budget.steps_for(self.data.sizes["train"], self.batch_size)
         self._find_checkpoint(beginning.origin)
+        flops = None if config.budget.flops is None else self._flops_per_example()
+        self.steps = config.budget.steps_for(self.data.sizes["train"], self.batch_size, flops)
         self._of = f"{config_hash(plain(config))} {self.data.fingerprint}"
         self._went_on: dict[str, Any] | None = None
         if beginning.resumed is not None:
@@ -128,6 +129,7 @@ class TrainMethod:
             "about": self.data.about,
             "deciding": self.data.deciding,
             "batch_size": self.batch_size,
+            "steps": self.steps,
         }
 
     def run(self, directory: RunDirectory) -> tuple[str, str | None]:
@@ -216,6 +218,13 @@ class TrainMethod:
         torch.manual_seed(self.config.seed + self.rank.number)  # what is dropped is not the same on every rank
         self.path = Path(self.config.store)
         self._train(model)
+
+    def _flops_per_example(self) -> int:
+        """Of a forward and a backward pass."""
+        architecture, shape = self.config.architecture, self.data.shape
+        return training_flops(
+            lambda: self._in_form(build_model(architecture, shape, 0.0)), example_inputs(architecture, shape, 1)
+        )
 
     def _find_checkpoint(self, origin: Path | None) -> None:
         given = self.config.checkpoint or (None if origin is None else origin.name)

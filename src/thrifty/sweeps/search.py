@@ -28,6 +28,9 @@ from thrifty.sweeps.stopping import check_stopper, stopping_of
 from thrifty.sweeps.study import Study, Trial, sampler_of
 from thrifty.sweeps.view import View
 
+_COMPARED = ("seed", "budget.flops")
+"""Keys over which all trials are told together."""
+
 
 @dataclass(frozen=True)
 class SearchResult:
@@ -85,7 +88,7 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
             view.close()
     best = study.best()
     # Reading all takes long where there are very many: only where there is something to tell of them.
-    all_matter = loop.made > 0 or any(one.key == "seed" for one in space.dimensions)
+    all_matter = loop.made > 0 or any(one.key in _COMPARED for one in space.dimensions)
     read = runs.all() if all_matter else runs.named(one.run for one in best if one.run is not None)
     records = {path.name: record for path, record in read}
     importances = study.importances()
@@ -181,7 +184,7 @@ def tell(study: Study, number: int, outcome: Outcome) -> str | None:
         return None
     if record is None or record["status"] != "ok":
         reason = outcome.message or (f"{record['status']}: {record['reason']}" if record else "no record")
-        if record["status"] == "oom" if record is not None else outcome.exit_code == OutOfMemory.exit_code:
+        if _ran_out_of_memory(outcome):
             study.did_not_fit(number, run, reason)
         else:
             study.failed(number, run, reason)
@@ -196,3 +199,10 @@ def tell(study: Study, number: int, outcome: Outcome) -> str | None:
     excesses = {text: one.excess(value) for text, (one, value, _) in bounds.items() if value is not None}
     study.succeeded(number, run, [value for value, _ in found if value is not None], excesses)
     return None
+
+
+def _ran_out_of_memory(outcome: Outcome) -> bool:
+    """As its record says, or, where it came to none, its exit code, which a process that was killed has as well."""
+    if outcome.record is not None:
+        return outcome.record["status"] == "oom"
+    return outcome.exit_code == OutOfMemory.exit_code and not outcome.killed

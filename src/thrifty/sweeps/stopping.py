@@ -24,9 +24,16 @@ _WHOLE = 100
 """Optuna's steps are percent of a training: trials whose batches differ, and so their numbers of steps, are compared all the same."""
 _WARM_UP = 20
 """Percent before which median and percentile end no trial: the first steps say most of how fast the learning rate rises."""
-_STAND_INS = {"size/": "size/parameters", "infer/": "infer/flops_per_sample"}
-"""For metrics that are measured when training is over: what goes with them, and is known before it begins. By the metric's family."""
+_STAND_INS = {
+    "size/": "size/parameters",
+    "infer/": "infer/flops_per_sample",
+    "train/time_s": "train/time_s",
+    "train/step_ms": "train/time_s",
+}
+"""For metrics that are measured when training is over: what goes with them, and is known before. By how the metric's name begins."""
 _TRAINED = "validation/"
+_TIME = "train/time_s"
+"""Told with every validation: of the same share of two trainings it goes with the whole."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +86,15 @@ def check_stopper(settings: Sweep, objectives: Sequence[Objective], config: Conf
         raise BadConfiguration(
             f"{given}: goes with one objective; take sweep.stopper=successive_halving for several, which goes by non-dominated rank"
         )
+    reported = [f"{_TRAINED}{one}" for one in config.task.QUALITIES]
     names = [one.metric.name for one in objectives]
-    silent = [one for one in names if not one.startswith(_TRAINED) and (len(names) == 1 or _stand_in(one) is None)]
-    if silent or not any(one.startswith(_TRAINED) for one in names):
+    if not set(names) & set(reported):
         raise BadConfiguration(
-            f"{given}: {(silent or names)[0]} is not reported while a trial trains, so that no trial could be ended by it; "
-            f"take an objective of {_TRAINED}..., or sweep.stopper=none"
+            f"{given}: {' and '.join(names)} {'is' if len(names) == 1 else 'are'} never reported while a trial of task={config.task.name} "
+            f"trains; take an objective of {', '.join(reported)}, or sweep.stopper=none"
         )
+    if config.method.name == "optimize":
+        raise BadConfiguration(f"{given}: method=optimize trains nothing that could end early; take sweep.stopper=none")
     if isinstance(config.method, Quantize) and config.quantizer is not None and not config.quantizer.TRAINS:
         raise BadConfiguration(
             f"{given}: quantizer={config.quantizer.name} trains nothing that could end early; take sweep.stopper=none"
@@ -109,9 +118,11 @@ class TrialStopper:
 
     def __init__(self, of: Stopping, tell: Callable[[str], None]) -> None:
         self.of, self._tell = of, tell
-        self._objectives = [objective_of(one) for one in of.objectives]
-        reported = [_stand_in(one.metric.name) for one in self._objectives]
-        self.known_before = tuple(dict.fromkeys(one for one in reported if one is not None))
+        every = [objective_of(one) for one in of.objectives]
+        stand_ins = {one.metric.name: _stand_in(one.metric.name) for one in every}
+        # What is unknown until the end, and has nothing that stands in for it, decides nothing.
+        self._objectives = [one for one in every if one.metric.name.startswith(_TRAINED) or stand_ins[one.metric.name]]
+        self.known_before = tuple(dict.fromkeys(one for one in stand_ins.values() if one is not None and one != _TIME))
         self._last_step = 0
         self._silent = False
 
@@ -143,7 +154,7 @@ class TrialStopper:
 
     def _hopeless(self, validated: Validated) -> bool:
         share = validated.step / validated.steps
-        if len(self._objectives) == 1:
+        if len(self.of.objectives) == 1:
             self._trial.report(validated.values[self._objectives[0].metric.name], round(_WHOLE * share))
             return self._trial.should_prune()
         return self._falls_behind(share, [_loss(one, validated.values) for one in self._objectives])

@@ -6,15 +6,19 @@ Source: Akiba et al., "Optuna: A Next-generation Hyperparameter Optimization Fra
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import platform
+import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from thrifty.config.space import Dimension, Space
 from thrifty.config.sweep import Sampler, Sweep
 from thrifty.errors import BadConfiguration, BadData, Unsupported
+from thrifty.record import NOT_IDENTITY
 from thrifty.sweeps.objectives import MAXIMIZE, Constraint, Objective
 
 if TYPE_CHECKING:
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 JOURNAL = "study.journal"
 ASKED_AGAIN = "asked again"
 """Attribute of a trial that was given up, to be made as another."""
+_DRIVERS: dict[str, str] = dict.fromkeys(("psycopg", "psycopg2"), "'thrifty[postgres]'")
+"""What to install for a driver that an address asks for: psycopg2 is what SQLAlchemy takes where it names none."""
+_TRIES = 5
+_T = TypeVar("_T")
 _MOST_FOR_IMPORTANCES = 200
 _WHAT, _WHERE, _RUN, _REASON = "thrifty", "sweep", "run", "reason"
 _IMPORTANCES = "importances"
@@ -84,22 +92,32 @@ class Study:
         self._dimensions = {one.key: one for one in space.dimensions}
         self._distributions = {one.key: _distribution(one) for one in space.dimensions}
         what = {
-            "space": [one if isinstance(one, str) else [one.key, one.typed or list(one.values)] for one in space.parts],
+            "space": [
+                one if isinstance(one, str) else [one.key, one.typed or list(one.values)]
+                for one in space.parts
+                if not (isinstance(one, str) and one.lstrip("+").partition("=")[0].partition(".")[0] in NOT_IDENTITY)
+            ],
             "objectives": [one.text for one in objectives],
             "constraints": [one.text for one in constraints],
         }
         where = "storage" if settings.storage is None else f"sweep.storage={without_password(settings.storage)}"
         directions: list[Any] = [one.direction for one in objectives]
-        try:
+
+        def opened() -> tuple[optuna.Study, dict[str, Any] | None]:
             storage = storage_at(settings.storage, directory)
-            self._study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
-            before = self._study.user_attrs.get(_WHAT)
+            study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+            before = study.user_attrs.get(_WHAT)
             if before is None:
-                self._study.set_user_attr(_WHAT, what)
+                study.set_user_attr(_WHAT, what)
                 with quietly():
-                    self._study.set_metric_names([one.metric.name for one in objectives])
+                    study.set_metric_names([one.metric.name for one in objectives])
+            return study, before
+
+        try:
+            self._study, before = _while_others_begin_it(opened)
         except ModuleNotFoundError as error:
-            raise Unsupported(f"{where}: needs {error.name}; pip install {error.name}") from error
+            missing = error.name or "a library"
+            raise Unsupported(f"{where}: needs {missing}; pip install {_DRIVERS.get(missing, missing)}") from error
         except Exception as error:  # whatever a database's library raises
             raise BadData(f"{where}: cannot be opened ({first_line(error, settings.storage)})") from error
         if before is not None and before != what:
@@ -117,10 +135,15 @@ class Study:
         self._requeue(everything=not self._shared)
         self.best_so_far = self.best()
         """As this process knows it."""
-        # Mixed with how far it is, as the same seed would propose the same points again.
-        self._study.sampler = sampler_of(
-            settings.sampler, settings.seed + len(self._study.get_trials(deepcopy=False)), len(objectives)
-        )
+        self._study.sampler = sampler_of(settings.sampler, self._seed(settings), len(objectives))
+
+    def _seed(self, settings: Sweep) -> int:
+        """Mixed with how far it is, as the same seed would propose the same points again; and where several processes share a storage
+        with which of them it is, as those that begin together would propose the same points as each other.
+        """
+        who = f"{platform.node()} {self.directory.name}" if settings.storage is not None else ""
+        share = int(hashlib.sha256(who.encode()).hexdigest()[:7], 16) if who else 0
+        return settings.seed + len(self._study.get_trials(deepcopy=False)) + share
 
     def _stop(self) -> None:
         self.exhausted = True
@@ -185,9 +208,13 @@ class Study:
             self._study.tell(trial, worst)
 
     def out_of_memory(self) -> list[Proposal]:
-        """The trials that ran out of memory."""
+        """The trials that ran out of memory here: another machine of a shared storage may have less."""
         ended = self._study.get_trials(deepcopy=False)
-        return [Proposal(one.number, self._as_typed(one.params)) for one in ended if one.constraints.get(_FITS, 0.0) > 0]
+        return [
+            Proposal(one.number, self._as_typed(one.params))
+            for one in ended
+            if one.constraints.get(_FITS, 0.0) > 0 and (not self._shared or one.user_attrs.get(_WHERE) == self.directory.name)
+        ]
 
     def _as_typed(self, params: Mapping[str, Any]) -> dict[str, str]:
         return {key: _typed(self._dimensions[key], value) for key, value in params.items()}
@@ -351,6 +378,20 @@ def storage_at(url: str | None, directory: Path) -> optuna.storages.BaseStorage 
         return url
     directory.mkdir(parents=True, exist_ok=True)
     return JournalStorage(JournalFileBackend(str(directory / JOURNAL)))
+
+
+def _while_others_begin_it(opened: Callable[[], _T]) -> _T:
+    """Open a storage, again where another process has made the same tables or rows at the same moment."""
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    for again in range(1, _TRIES):
+        try:
+            return opened()
+        except (IntegrityError, ProgrammingError, OperationalError) as error:
+            if not isinstance(error, IntegrityError) and "already exists" not in str(error):
+                raise
+            time.sleep(0.1 * again)
+    return opened()
 
 
 def without_password(url: str) -> str:
