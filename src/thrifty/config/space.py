@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
 
 from thrifty.config.overrides import parse
-from thrifty.config.registry import CHOICES
+from thrifty.config.registry import CHOICES, ONLY_WITH
 from thrifty.errors import BadConfiguration
 
 
@@ -67,8 +67,21 @@ class Space:
         return [list(one) for one in itertools.product(*options)]
 
     def point(self, values: Mapping[str, str]) -> list[str]:
-        """The overrides of the experiment in which each key that varies is as given."""
-        return [one if isinstance(one, str) else f"{one.key}={values[one.key]}" for one in self.parts]
+        """The overrides of the experiment in which each key that varies is as given.
+
+        Where the method varies, keys that do not go with the one chosen are left out: `pruner` of a `method=quantize`.
+        """
+        method = values.get("method")
+        return [
+            one if isinstance(one, str) else f"{one.key}={values[one.key]}"
+            for one in self.parts
+            if method is None or method in _methods_of(one if isinstance(one, str) else one.key, method)
+        ]
+
+
+def _methods_of(override: str, method: str) -> tuple[str, ...]:
+    """Methods that an override, or a key, goes with; of most that is any, and so the one given."""
+    return ONLY_WITH.get(override.lstrip("+~").partition("=")[0].partition(".")[0], (method,))
 
 
 def space_of(overrides: Sequence[str]) -> Space:

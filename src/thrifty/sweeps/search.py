@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from thrifty.config.compose import compose
+from thrifty.config.registry import ONLY_WITH
 from thrifty.config.space import Dimension, Space, space_of
 from thrifty.config.sweep import Sweep
 from thrifty.config.sweep_files import sweep_of
@@ -61,10 +62,11 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
     objectives = [objective_of(one) for one in settings.objectives]
     constraints = [constraint_of(one) for one in settings.constraints]
     _check(asked.name, settings, space, objectives)
-    first = compose(space.point({one.key: _ends(one)[0] for one in space.dimensions}))
+    begin = {one.key: _ends(one)[0] for one in space.dimensions}
+    first = compose(space.point(begin))
     for dimension in space.dimensions:  # a value that cannot be is found now and not after hours
-        for value in _ends(dimension)[1:]:
-            compose(space.point({one.key: value if one is dimension else _ends(one)[0] for one in space.dimensions}))
+        for value in _ends(dimension):
+            compose(space.point(begin | _method_for(dimension, space) | {dimension.key: value}))
     check_one_command([first])
     check_stopper(settings, objectives, first)
     store = Path(first.store)
@@ -116,6 +118,14 @@ def _check(name: str, settings: Sweep, space: Space, objectives: Sequence[Object
         raise BadConfiguration(f"sweeps={name}: has no objective; give sweep.objectives=[validation/loss]")
     if settings.n_trials is None and settings.seconds is None:
         raise BadConfiguration(f"sweeps={name}: would never end; give sweep.n_trials or sweep.seconds")
+
+
+def _method_for(dimension: Dimension, space: Space) -> dict[str, str]:
+    """Of the methods that vary one that a key goes with, where it does not go with all."""
+    allowed = ONLY_WITH.get(dimension.key.partition(".")[0])
+    methods = next((one.values for one in space.dimensions if one.key == "method"), ())
+    fitting = [one for one in methods if allowed is not None and one in allowed]
+    return {"method": fitting[0]} if fitting else {}
 
 
 def _ends(dimension: Dimension) -> list[str]:
