@@ -76,3 +76,13 @@ def test_a_key_that_is_given_again_replaces_what_it_was() -> None:
 def test_a_grid_cannot_walk_what_is_continuous() -> None:
     with pytest.raises(BadConfiguration, match=r"^x=interval.*: a grid needs values to walk through; .* sweeps=NAME"):
         space_of(["x=interval(0,1)"]).grid()
+
+
+def test_where_the_method_varies_a_point_has_the_keys_that_go_with_it() -> None:
+    space = space_of(["task=tabular", "method=train,prune,quantize", "pruner=magnitude,random", "sparsity=0.5", "quantizer=int8_dynamic,int8_weight"])
+    values = {"pruner": "random", "quantizer": "int8_weight"}
+    assert space.point(values | {"method": "train"}) == ["task=tabular", "method=train"]
+    assert space.point(values | {"method": "prune"}) == ["task=tabular", "method=prune", "pruner=random", "sparsity=0.5"]
+    assert space.point(values | {"method": "quantize"}) == ["task=tabular", "method=quantize", "quantizer=int8_weight"]
+    one = space_of(["method=prune", "pruner=magnitude,random"])
+    assert one.point({"pruner": "random"}) == ["method=prune", "pruner=random"]

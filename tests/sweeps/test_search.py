@@ -156,6 +156,7 @@ def test_a_search_that_is_killed_goes_on_and_has_every_configuration_once(cli: C
             ("sweep.stopper=median", "sweep.objectives=[infer/latency_ms]"),
             "is never reported while a trial of task=tabular trains",
         ),
+        (("optimizer.lr=0.1", "optimizer=adam", "method=prune,quantize", "quantizer=int8_dynamic,int8"), "no such quantizer"),
         (("sweep.stopper=medien",), "must be one of none, median"),
     ],
 )

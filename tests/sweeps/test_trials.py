@@ -14,8 +14,8 @@ from thrifty.config.sweep_files import sweep_of
 from thrifty.execution.launch import Outcome
 from thrifty.sweeps.objectives import objective_of
 from thrifty.sweeps.planned import Planned
-from thrifty.sweeps.search import _Search
-from thrifty.sweeps.study import Study
+from thrifty.sweeps.search import _each_run_once, _Search
+from thrifty.sweeps.study import Study, Trial
 
 SPACE = space_of(["task=tabular", "batch_size=8,16,32", "model=nano,tiny"])
 
@@ -86,3 +86,8 @@ def test_a_process_that_was_killed_before_it_had_a_record_says_nothing_of_memory
     plan = search(tmp_path)
     plan.ended(planned(plan.next()), Outcome(5, None, None, "why", killed))
     assert bool(plan.study.out_of_memory()) is learned
+
+
+def test_trials_of_one_experiment_are_told_once() -> None:
+    trials = [Trial(0, "a", (1.0,), True, None), Trial(1, "b", (1.0,), True, None), Trial(2, "a", (1.0,), True, None)]
+    assert [one.number for one in _each_run_once(trials)] == [0, 1]

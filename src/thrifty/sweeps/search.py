@@ -88,7 +88,7 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
         finally:
             executor.close()
             view.close()
-    best = study.best()
+    best = _each_run_once(study.best())
     # Reading all takes long where there are very many: only where there is something to tell of them.
     all_matter = loop.made > 0 or any(one.key in _COMPARED for one in space.dimensions)
     read = runs.all() if all_matter else runs.named(one.run for one in best if one.run is not None)
@@ -107,6 +107,14 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
     return SearchResult(
         directory, objectives, constraints, study.trials(), best, importances, records, exit_code or (0 if best else 1)
     )
+
+
+def _each_run_once(trials: Sequence[Trial]) -> list[Trial]:
+    """Of trials that came to the same experiment the first."""
+    found: dict[str | int, Trial] = {}
+    for one in trials:
+        found.setdefault(one.number if one.run is None else one.run, one)
+    return list(found.values())
 
 
 def _check(name: str, settings: Sweep, space: Space, objectives: Sequence[Objective]) -> None:
