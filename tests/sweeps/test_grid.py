@@ -127,8 +127,9 @@ def test_what_is_of_a_sweep_needs_many_experiments(cli: Cli) -> None:
 
 
 def test_what_is_of_a_search_does_not_go_with_a_grid(cli: Cli) -> None:
-    message = cli.refused("run", "-m", "task=tabular", "seed=1,2", "sweep.n_trials=5", code=2)
-    assert "sweep.n_trials: goes with a search, sweeps=NAME" in message
+    for given in ("sweep.n_trials=5", "sweep.stopper=median"):
+        message = cli.refused("run", "-m", "task=tabular", "seed=1,2", given, code=2)
+        assert f"{given.partition('=')[0]}: goes with a search, sweeps=NAME" in message
     assert "no such setting of a sweep; did you mean 'n_trials'" in cli.refused("run", "-m", "sweep.n_trails=5", code=2)
     assert "no such sweep in" in cli.refused("run", "-m", "task=tabular", "seed=1,2", "sweep.resume=gone", code=2)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from thrifty.config.compose import compose
 from thrifty.config.space import space_of
+from thrifty.config.sweep import Stopper
 from thrifty.config.sweep_files import sweep_of
 from thrifty.errors import BadConfiguration
 from thrifty.execution.launch import Outcome
@@ -54,6 +55,8 @@ def run_grid(arguments: Sequence[str], view: View) -> GridResult:
     for key in _OF_A_SEARCH:
         if getattr(settings, key):
             raise BadConfiguration(f"sweep.{key}: goes with a search, sweeps=NAME; a grid runs all of its experiments")
+    if settings.stopper is not Stopper.none:
+        raise BadConfiguration("sweep.stopper: goes with a search, sweeps=NAME; a grid runs all of its experiments to their end")
     grid = space_of(asked.overrides).grid()
     planned = [
         Planned(number, label, overrides, compose(overrides))
