@@ -61,6 +61,17 @@ class HistoryRow(Event):
 
 
 @dataclass(frozen=True)
+class Validated(Event):
+    """A question, where somebody is there to answer it: is the training worth going on with?"""
+
+    step: int
+    steps: int
+    """Of the whole training."""
+    values: dict[str, float]
+    """Metrics of this validation, the time trained so far, and those of the model that are known before it is trained."""
+
+
+@dataclass(frozen=True)
 class Finished(Event):
     """The record is written."""
 

@@ -10,9 +10,11 @@ from types import FrameType
 REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 if hasattr(signal, "SIGUSR2"):  # what clusters send before they take a job's machine away
     REASONS[signal.SIGUSR2] = "terminated"
-EXIT_CODES = {"interrupted": 130, "terminated": 143}
-STOPPED = tuple(EXIT_CODES.values())
-"""Exit codes of a run that was asked to stop: no error."""
+HOPELESS = "hopeless"
+"""The reason of a training that whoever was asked has found not worth going on with: it alone ends, and as it should."""
+EXIT_CODES = {"interrupted": 130, "terminated": 143, HOPELESS: 0}
+STOPPED = tuple(code for code in EXIT_CODES.values() if code)
+"""Exit codes of a run that was asked to stop, with all that goes on beside it: no error."""
 
 
 class Stopped(BaseException):
@@ -21,7 +23,7 @@ class Stopped(BaseException):
 
 def status_of(reason: str) -> str:
     """The record's status for a reason to stop."""
-    return "killed" if reason == "interrupted" else "preempted"
+    return "killed" if reason in ("interrupted", HOPELESS) else "preempted"
 
 
 class StopRequest:
@@ -29,6 +31,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self._verdict = ""
         self._prompt = False
         self._deferred = 0
 
@@ -38,6 +41,19 @@ class StopRequest:
             signal.signal(one, self._receive)
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, REASONS)
+
+    def give_up(self, verdict: str) -> None:
+        """End a training that is hopeless at its next step, unless something has asked to stop before.
+
+        Args:
+            verdict: why, in words that `at step 40 of 200` can follow.
+        """
+        if self.reason is None:
+            self.reason, self._verdict = HOPELESS, verdict
+
+    def in_words(self, reason: str) -> str:
+        """A reason as the record tells it."""
+        return self._verdict if reason == HOPELESS and self._verdict else reason
 
     @contextlib.contextmanager
     def prompt(self) -> Iterator[None]:

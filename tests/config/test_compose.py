@@ -169,6 +169,8 @@ BAD = [
     ("batch_size=ful", "batch_size=ful", "at least 1 or full"),
     ("batch_size=1.5", "batch_size=1.5", "at least 1 or full"),
     ("budget.steps=0", "budget.steps=0", "at least 1"),
+    ("budget.flops=1e9 budget.steps=5", "budget.flops=1e+09 and budget.steps=5", "give one of the two"),
+    ("budget.flops=0", "budget.flops=0", "above 0"),
     ("budget.steps=1 budget.epochs=1", "budget.steps=1 and budget.epochs=1", "give one of the two"),
     ("seed=-1", "seed=-1", "at least 0"),
     ("seed=4294967296", "seed=4294967296", "at least 0, below 4294967296"),

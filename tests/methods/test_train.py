@@ -641,3 +641,11 @@ def test_a_stopped_run_is_not_profiled(store: Path) -> None:
     directory.finish(*one.method.run(directory))
     assert record["status"] == "killed"
     assert "profile" not in record
+
+
+def test_a_budget_in_operations_gives_each_size_the_steps_that_it_pays_for() -> None:
+    budget = compose(["budget.flops=1e6"]).budget
+    # 2 FLOP a weight forward and 4 backward: 6 * 100 weights of an example, 8 of them a step, is 4,800 a step.
+    assert budget.steps_for(1000, 8, 600) == 208
+    assert budget.steps_for(1000, 8, 1200) == 104
+    assert budget.steps_for(1000, 8, 10**9) == 1

@@ -137,6 +137,13 @@ def test_a_stopped_run_with_weights_can_be_gone_on_with(status: str) -> None:
     assert [command for command, _ in next_steps(record | {"metrics": {}})] == [goes_on]
 
 
+def test_a_hopeless_trial_can_be_trained_to_its_end() -> None:
+    record = make_record(status="killed", reason="stopped by sweep.stopper=median at step 20 of 200", flags=["hopeless"])
+    ((command, why),) = next_steps(record)
+    assert command == record["command"]
+    assert "after all" in why
+
+
 @pytest.mark.parametrize("status", ["running", "error", "unsupported"])
 def test_where_nothing_helps_nothing_is_said(status: str) -> None:
     assert next_steps(make_record(status=status, reason="reason")) == []

@@ -25,7 +25,7 @@ Ends = Callable[["Stand"], list[Happened]]
 
 def outcome(job: SweepJob, status: str = "ok", code: int = 0) -> Outcome:
     path = Path(job.directory) / f"run-{job.key}"
-    record = {"config_hash": config_hash(plain(job.config)), "status": status, "reason": None}
+    record = {"config_hash": config_hash(plain(job.config)), "status": status, "reason": None, "flags": []}
     return Outcome(code, path, record, None)
 
 
@@ -172,6 +172,19 @@ def test_events_are_passed_on(tmp_path: Path) -> None:
 
     _, _, _, view = looped(tmp_path, [planned(1)], tells)
     assert view.lines == ["1: Told(sentence='hello')", "1 ok"]
+
+
+def test_one_that_ended_early_is_told_so_and_fails_nothing(tmp_path: Path) -> None:
+    def hopeless(stand: Stand) -> list[Happened]:
+        (job,) = stand.running.values()
+        found = outcome(job, "killed")
+        assert found.record is not None
+        found.record.update(flags=["hopeless"], reason="stopped by sweep.stopper=median at step 40 of 200")
+        return [(job.key, found)]
+
+    code, plan, _, view = looped(tmp_path, [planned(1)], hopeless)
+    assert code == plan.done[1].exit_code == 0
+    assert view.lines == ["1 stopped: by sweep.stopper=median at step 40 of 200"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

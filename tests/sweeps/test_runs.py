@@ -73,3 +73,16 @@ def test_one_of_the_sweep_itself_that_was_cut_off_goes_on_instead(earlier: Path,
     config = compose(record["overrides"])
     assert runs.finished(config) is None
     assert runs.cut_off(config) == own
+
+
+def test_one_that_was_found_hopeless_is_not_run_again_by_its_own_sweep_and_may_be_by_another(
+    earlier: Path, tabular_run: FinishedRun
+) -> None:
+    altered(earlier, "record.update(status='killed', flags=['hopeless'])")
+    assert found(earlier) is None
+    record = read_record(earlier)
+    own = Runs(earlier.parent, None, record["environment"]["cores"])
+    outcome = own.finished(compose(record["overrides"]))
+    assert outcome is not None
+    assert (outcome.path, outcome.exit_code) == (earlier, 0)
+    assert own.cut_off(compose(record["overrides"])) is None

@@ -80,6 +80,31 @@ def test_a_trial_that_diverges_is_a_record_and_ends_nothing(cli: Cli, file: str)
     assert "failed: diverged: " in done.stderr
 
 
+def test_hopeless_trials_are_records_and_not_run_again(cli: Cli, file: str) -> None:
+    typed = ("run", "-m", file, *QUIET, "sweep.stopper=successive_halving", "sweep.spared=1", "budget.steps=40")
+    typed += (
+        "optimizer=adam",
+        "schedule=constant",
+        "optimizer.lr=0.01,1e-7,1e-8",
+        "sweep.sampler=brute_force",
+        "sweep.n_trials=3",
+    )
+    done = cli(*typed)
+    (sweep,) = (cli.store / "sweeps").iterdir()
+    stopped = [run.name for run in cli.runs() if "hopeless" in read_record(run)["flags"]]
+    assert stopped
+    for name in stopped:
+        record = read_record(sweep / name)
+        assert record["status"] == "killed"
+        assert record["reason"].startswith("stopped by sweep.stopper=successive_halving at step ")
+        assert (sweep / name / "model.safetensors").is_file()
+    assert f"3 trials, {len(stopped)} stopped early; in" in done.stdout
+    assert done.stderr.count("  stopped: by sweep.stopper=successive_halving at step ") == len(stopped)
+    again = cli(*typed, f"sweep.resume={sweep}")
+    assert len(cli.runs()) == 3
+    assert f"3 trials, {len(stopped)} stopped early; in" in again.stdout
+
+
 def test_several_objectives_and_a_constraint(cli: Cli, file: str) -> None:
     asked = ("sweep.objectives=[validation/accuracy,size/parameters]", "sweep.constraints='size/parameters <= 20000'")
     done = cli("run", "-m", file, *QUIET, "model=nano,tiny", "optimizer.lr=0.01", *asked, "sweep.sampler=brute_force")
@@ -127,6 +152,11 @@ def test_a_search_that_is_killed_goes_on_and_has_every_configuration_once(cli: C
         (("sweep.resume=gone",), "no such sweep in"),
         (("sweep.sampler=cmaes", "sweep.objectives=[validation/loss,size/file_mib]"), "goes with one objective"),
         (("resume=there",), "give sweep.resume=DIR"),
+        (
+            ("sweep.stopper=median", "sweep.objectives=[infer/latency_ms]"),
+            "is never reported while a trial of task=tabular trains",
+        ),
+        (("sweep.stopper=medien",), "must be one of none, median"),
     ],
 )
 def test_nonsense_is_refused_before_any_trial_starts(cli: Cli, file: str, typed: tuple[str, ...], message: str) -> None:

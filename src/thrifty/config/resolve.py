@@ -26,7 +26,7 @@ def resolve(config: Config) -> Config:
     for name in ("l2", "dropout", "label_smoothing"):
         if getattr(config.regularizer, name) is None:
             setattr(config.regularizer, name, task.REGULARIZER.get(name, 0.0))
-    if budget.steps is None and budget.epochs is None:
+    if budget.steps is None and budget.epochs is None and budget.flops is None:
         if budget.name == "quick":
             budget.steps, budget.epochs = task.QUICK_STEPS, task.QUICK_EPOCHS
         else:

@@ -36,6 +36,17 @@ class Print(Enum):
     torchrun = "torchrun"
 
 
+class Stopper(Enum):
+    """Who ends trials that are not worth going on with: Optuna's pruners by their names, less those that other keys do the work of."""
+
+    none = "none"
+    median = "median"
+    percentile = "percentile"
+    successive_halving = "successive_halving"
+    hyperband = "hyperband"
+    wilcoxon = "wilcoxon"
+
+
 @dataclass(kw_only=True)
 class Sweep:
     """A search: what it looks for, and how long."""
@@ -48,6 +59,11 @@ class Sweep:
     seconds: float | None = key("no trial starts after so long", unit="s", above=0, null="no bound")
     sampler: Sampler = key("who proposes the next trial")
     seed: int = key("of the sampler", at_least=0)
+    stopper: Stopper = key(
+        "who ends a trial that its validations show to be hopeless: Optuna's pruner; for several objectives successive_halving"
+    )
+    reduction: int = key("one in so many trials stays at each rung of successive_halving and hyperband", at_least=2)
+    spared: int = key("trials, the first of the search, that no stopper ends", at_least=0)
     storage: str | None = key(
         "where Optuna keeps the trials, such as postgresql://USER:PASSWORD@HOST/NAME, for searches of many machines",
         null="a journal in the sweep's directory",

@@ -20,6 +20,7 @@ from thrifty.execution.dense import compressed_before, dense_run
 from thrifty.execution.fork_server import warm_up
 from thrifty.execution.launch import Outcome, launch
 from thrifty.execution.ranks import ranks_to_start
+from thrifty.execution.stopper import Stopper
 from thrifty.execution.turns import turns
 from thrifty.sinks.base import Sink
 from thrifty.store import find_run, read_record
@@ -51,6 +52,7 @@ def run_experiment(
     resumed: Path | None = None,
     complete: Complete | None = None,
     search: Search | None = None,
+    stopper: Stopper | None = None,
 ) -> Outcome:
     """Run it in a worker, its events going to who shows them and to the logger.
 
@@ -59,10 +61,12 @@ def run_experiment(
         resumed: directory of a run that goes on; None begins one.
         complete: called with the record of a compression that ended well, before the logger hears of its end.
         search: of method=optimize, called once the dense model is there; one that is resumed searches anew.
+        stopper: asked at each validation whether to go on; not of a dense model that is trained first.
     """
     searches = config.method.name == "optimize"
     if searches or (config.method.name != "train" and resumed is None):
-        return _compression(config, overrides, parent, show, group, resumed, complete, search if searches else None)
+        search = search if searches else None
+        return _compression(config, overrides, parent, show, group, resumed, complete, search, stopper)
     origin = None
     if resumed is not None and config.method.name != "train":
         try:
@@ -72,7 +76,7 @@ def run_experiment(
                 BadData.exit_code, None, None, f"resume={resumed.name}: the dense model it began with is gone ({error})"
             )
     begun = Beginning(resumed=resumed, origin=origin)
-    return _experiment(config, overrides, parent, show, group, begun, complete if origin is not None else None)
+    return _experiment(config, overrides, parent, show, group, begun, complete if origin is not None else None, stopper)
 
 
 def _compression(
@@ -84,6 +88,7 @@ def _compression(
     resumed: Path | None,
     complete: Complete | None,
     search: Search | None,
+    stopper: Stopper | None,
 ) -> Outcome:
     """What begins with a dense model, which is trained first where there is none."""
 
@@ -105,7 +110,7 @@ def _compression(
             config, begun = found.config, replace(found.beginning, resumed=resumed)
     except ThriftyError as error:
         return Outcome(error.exit_code, None, None, str(error))
-    return _experiment(config, overrides, parent, show, group, begun, complete)
+    return _experiment(config, overrides, parent, show, group, begun, complete, stopper)
 
 
 def _experiment(
@@ -116,6 +121,7 @@ def _experiment(
     group: str | None = None,
     beginning: Beginning = FROM_NOTHING,
     complete: Complete | None = None,
+    stopper: Stopper | None = None,
 ) -> Outcome:
     warm_up()  # its imports go on while the logger makes its own
     try:
@@ -131,14 +137,14 @@ def _experiment(
         handle(Preparing(sentence))
 
     def handle(event: Event) -> None:
-        if complete is not None and isinstance(event, Finished) and event.exit_code == 0:
+        if complete is not None and isinstance(event, Finished) and event.record["status"] == "ok":
             complete(Path(event.path), event.record, tell)
         for sink in sinks:
             sink.handle(event)
 
     try:
         beginning = replace(beginning, batch_size=_batch_size(config, overrides, beginning.resumed, handle))
-        return launch(config, overrides, parent, handle, beginning, ranks)
+        return launch(config, overrides, parent, handle, beginning, ranks, stopper)
     finally:
         for sink in sinks:
             sink.close()

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from thrifty.config.compose import plain
 from thrifty.config.schema import Config
 from thrifty.errors import OutOfMemory
-from thrifty.events import HEARD, Event, Finished, Refused, Started
+from thrifty.events import HEARD, Event, Finished, Refused, Started, Validated
 from thrifty.execution import fork_server
 from thrifty.execution.beginning import FROM_NOTHING, Beginning
 from thrifty.execution.death import cause_of_death, kernel_kills
 from thrifty.execution.followers import GRACE_SECONDS, Followers
 from thrifty.execution.ranks import Rank
+from thrifty.execution.stopper import Stopper
 from thrifty.record import new_record
 from thrifty.stop import REASONS
 from thrifty.store import LOCK, RunDirectory
@@ -43,6 +44,8 @@ class Outcome:
     record: dict[str, Any] | None
     message: str | None
     """The one line of a refusal."""
+    killed: bool = False
+    """Whether something else than want of memory is known to have ended the process."""
 
 
 def launch(
@@ -52,6 +55,7 @@ def launch(
     handle: Callable[[Event], None],
     beginning: Beginning = FROM_NOTHING,
     ranks: Sequence[Rank] = (Rank(),),
+    stopper: Stopper | None = None,
 ) -> Outcome:
     """Run one experiment in a worker of its own, or in one for each rank; blocks until it has ended.
 
@@ -60,12 +64,22 @@ def launch(
         parent: directory the run's own is made in.
         handle: receives every event of the run, in order.
         ranks: those to start here. Where the one that leads is not among them, nothing is heard and nothing written.
+        stopper: asked at each validation whether to go on; None lets it end by itself.
     """
     from thrifty.execution.worker import Job, work
 
     descriptor, log = tempfile.mkstemp(prefix="thrifty-", suffix=".log")
     os.close(descriptor)
-    job = Job(config, overrides, str(parent), log, secrets.token_hex(8), beginning, ranks[0])
+    job = Job(
+        config,
+        overrides,
+        str(parent),
+        log,
+        secrets.token_hex(8),
+        beginning,
+        ranks[0],
+        None if stopper is None else stopper.known_before,
+    )
     kills_before = kernel_kills()
     context = fork_server.context()
     if not ranks[0].leads:
@@ -78,7 +92,7 @@ def launch(
         with ours, _forwarding(process), Followers(context, job, list(ranks[1:])) as followers:
             with theirs:
                 refused = _start(process)
-            last, started = (refused, None) if refused else _listen(ours, process, handle, followers)
+            last, started = (refused, None) if refused else _listen(ours, process, handle, followers, stopper)
             if isinstance(last, Finished):
                 return Outcome(last.exit_code, Path(last.path), last.record, None)
             if isinstance(last, Refused) and followers.running:
@@ -127,7 +141,11 @@ def _start(process: BaseProcess) -> Refused | None:
 
 
 def _listen(
-    connection: Connection, process: BaseProcess, handle: Callable[[Event], None], followers: Followers
+    connection: Connection,
+    process: BaseProcess,
+    handle: Callable[[Event], None],
+    followers: Followers,
+    stopper: Stopper | None,
 ) -> tuple[Event | None, Started | None]:
     """Pass events on until the worker is gone; returns its last word on the run and the word of its start.
 
@@ -144,6 +162,11 @@ def _listen(
             except (EOFError, OSError):
                 process.join()
                 return last, started
+            if isinstance(event, Validated):
+                verdict = None if stopper is None else stopper.verdict(event)
+                with contextlib.suppress(OSError):
+                    connection.send(verdict)
+                continue
             if isinstance(event, Started):  # every gate is passed: no process is made for what will be refused
                 started = event
                 followers.start()

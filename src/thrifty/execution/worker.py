@@ -20,7 +20,7 @@ from thrifty.config.compose import plain
 from thrifty.config.overrides import parse
 from thrifty.config.schema import Config
 from thrifty.errors import BadData, Diverged, OutOfMemory, ThriftyError, Unsupported
-from thrifty.events import Event, Finished, Refused, Started
+from thrifty.events import Event, Finished, Refused, Started, Validated
 from thrifty.execution import libraries
 from thrifty.execution.beginning import FROM_NOTHING, Beginning
 from thrifty.execution.death import end_with_parent, first_line, out_of_memory
@@ -56,6 +56,8 @@ class Job:
     beginning: Beginning = FROM_NOTHING
     rank: Rank = field(default_factory=Rank)
     """Which of the processes that train together the worker is."""
+    asks: tuple[str, ...] | None = None
+    """Metrics that are told before training where somebody is asked at each validation whether to go on; None where nobody is."""
 
 
 def work(connection: Connection, job: Job) -> None:
@@ -81,8 +83,18 @@ def work(connection: Connection, job: Job) -> None:
         except (EOFError, OSError):
             stop.reason = stop.reason or "terminated"
 
+    def ask(validated: Validated) -> None:
+        emit(validated)
+        try:
+            verdict = connection.recv()
+        except (EOFError, OSError):
+            stop.reason = stop.reason or "terminated"
+            return
+        if verdict is not None and validated.step < validated.steps:
+            stop.give_up(verdict)
+
     try:
-        code = _run(job, emit, wait_until_heard, stop) if job.rank.leads else _follow(job, stop)
+        code = _run(job, emit, wait_until_heard, stop, ask) if job.rank.leads else _follow(job, stop)
     except Stopped as stopped:
         emit(Refused(f"{stopped} before training began; nothing was written", EXIT_CODES[str(stopped)]))
         code = EXIT_CODES[str(stopped)]
@@ -110,7 +122,9 @@ def _follow(job: Job, stop: StopRequest) -> int:
     return 0
 
 
-def _method(job: Job, emit: Callable[[Event], None], stop: StopRequest) -> tuple[Any, dict[str, Any]]:
+def _method(
+    job: Job, emit: Callable[[Event], None], stop: StopRequest, ask: Callable[[Validated], None] | None = None
+) -> tuple[Any, dict[str, Any]]:
     """The job's method, every gate passed, and the record's `data`."""
     import torch
 
@@ -120,17 +134,23 @@ def _method(job: Job, emit: Callable[[Event], None], stop: StopRequest) -> tuple
         config = job.config
         torch.set_num_threads(config.threads or usable_cores())
         device = choose_device(config, job.rank)
-        method = registry.load("method", config.method.name)(config, device, emit, stop, job.rank)
+        method = registry.load("method", config.method.name)(config, device, emit, stop, job.rank, ask, job.asks or ())
         return method, method.prepare({one.key_or_group for one in parse(job.overrides)}, job.beginning)
 
 
-def _run(job: Job, emit: Callable[[Event], None], wait_until_heard: Callable[[], None], stop: StopRequest) -> int:
+def _run(
+    job: Job,
+    emit: Callable[[Event], None],
+    wait_until_heard: Callable[[], None],
+    stop: StopRequest,
+    ask: Callable[[Validated], None] | None = None,
+) -> int:
     import torch
 
     from thrifty.execution.device import describe_device, why_this_device
 
     config = job.config
-    method, data = _method(job, emit, stop)
+    method, data = _method(job, emit, stop, None if job.asks is None else ask)
     if (why := why_this_device(config, method.device)) is not None:
         data["about"].append(why)
     with stop.prompt():

@@ -16,7 +16,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, nn
 
 from thrifty.errors import Diverged
-from thrifty.events import Event, HistoryRow, Progress
+from thrifty.events import Event, HistoryRow, Progress, Validated
 from thrifty.execution.turns import turns
 from thrifty.measure.statistics import Interval
 from thrifty.methods.checkpoints import Checkpoints
@@ -24,7 +24,7 @@ from thrifty.methods.data_parallel import Alone
 from thrifty.methods.module import TrainingModule
 from thrifty.methods.sampler import Calls
 from thrifty.metrics import improves
-from thrifty.stop import EXIT_CODES, StopRequest
+from thrifty.stop import EXIT_CODES, HOPELESS, StopRequest
 
 CALL_SECONDS = 0.05
 """Length of a call of the training step that keeps Lightning's cost below a few percent, and a stop prompt."""
@@ -42,6 +42,10 @@ class Limits:
     target: float | None
     patience: int
     stop: StopRequest
+    ask: Callable[[Validated], None] | None = None
+    """Called at each validation; asks `stop` for an end where somebody has found that training is not worth going on with."""
+    known_before: dict[str, float] = field(default_factory=dict)
+    """Metrics of the model, for whoever is asked."""
 
 
 @dataclass
@@ -193,6 +197,11 @@ class TrainingMonitor(pl.Callback):
         else:
             self.trace.history.append({"step": step, "seconds": spent, **values})
         self.emit(HistoryRow(step, spent, values))
+        if self.limits.ask is not None and self._validated_at == step:
+            begin = time.perf_counter()
+            told = {**values, "train/time_s": spent, **self.limits.known_before}
+            self.limits.ask(Validated(step, self.calls.steps, told))
+            self._apart_seconds += time.perf_counter() - begin
 
     def _validate(self, module: TrainingModule, model: nn.Module, step: int) -> dict[str, float]:
         if self.validate is None:
@@ -233,7 +242,8 @@ class TrainingMonitor(pl.Callback):
             self.calls.size = size
         if stop or ends:
             trainer.should_stop = True
-        if step < self.calls.steps and (stop or due):
+        to_go_on = stop and self.trace.stopped != HOPELESS
+        if step < self.calls.steps and (to_go_on or due):
             self._keep(module, step, module.random_states())
 
     def _keep(self, module: TrainingModule, step: int, random: list[dict[str, Tensor]]) -> None:

@@ -19,11 +19,12 @@ from thrifty.config.compose import plain
 from thrifty.config.schema import Config
 from thrifty.engines.compile import compiled_for_training
 from thrifty.errors import BadConfiguration, Diverged, Unsupported
-from thrifty.events import Event, Preparing
+from thrifty.events import Event, Preparing, Validated
 from thrifty.execution.beginning import FROM_NOTHING, Beginning
 from thrifty.execution.ranks import Rank
 from thrifty.execution.turns import turns
 from thrifty.measure.energy import EnergyMeter
+from thrifty.measure.flops import forward_flops, training_flops
 from thrifty.measure.memory import PeakHostMemory, peak_device_mib, reset_peak_device
 from thrifty.measure.statistics import Interval
 from thrifty.methods.checkpoints import Checkpoints
@@ -41,7 +42,7 @@ from thrifty.methods.sampler import BatchSampler, Calls
 from thrifty.methods.weight_average import WeightAverage
 from thrifty.pruners.form import given_form
 from thrifty.record import config_hash
-from thrifty.stop import StopRequest, status_of
+from thrifty.stop import HOPELESS, StopRequest, status_of
 from thrifty.store import RunDirectory, find_run, read_record, room_for
 from thrifty.tasks.base import Data
 
@@ -55,6 +56,8 @@ class TrainMethod:
         emit: receives the run's events.
         stop: looked at between calls of the training step.
         rank: which of the processes that train together this is.
+        ask: called at each validation where somebody is there to say whether training is worth going on with; `stop` has the answer.
+        known_before: metrics that are told with each question, though the model has them before it is trained.
     """
 
     elsewhere_s = 0.0
@@ -67,7 +70,10 @@ class TrainMethod:
         emit: Callable[[Event], None],
         stop: StopRequest,
         rank: Rank | None = None,
+        ask: Callable[[Validated], None] | None = None,
+        known_before: Collection[str] = (),
     ) -> None:
+        self._ask, self._known_before = ask, known_before
         self.config, self.device, self.emit, self.stop, self.rank = config, device, emit, stop, rank or Rank()
         self.precision = registry.load("precision", config.precision.name)(config.precision)
         self.engine = registry.load("engine", config.engine.name)(config.engine)
@@ -102,8 +108,9 @@ class TrainMethod:
         self.data = task.prepare(config.architecture)
         self.batch_size = batch_size_for(config, self.data, given, beginning.batch_size)
         check_levers(config, self.data, self.batch_size, self.device)
-        self.steps = config.budget.steps_for(self.data.sizes["train"], self.batch_size)
         self._find_checkpoint(beginning.origin)
+        flops = None if config.budget.flops is None else self._flops_per_example()
+        self.steps = config.budget.steps_for(self.data.sizes["train"], self.batch_size, flops)
         self._of = f"{config_hash(plain(config))} {self.data.fingerprint}"
         self._went_on: dict[str, Any] | None = None
         if beginning.resumed is not None:
@@ -122,6 +129,7 @@ class TrainMethod:
             "about": self.data.about,
             "deciding": self.data.deciding,
             "batch_size": self.batch_size,
+            "steps": self.steps,
         }
 
     def run(self, directory: RunDirectory) -> tuple[str, str | None]:
@@ -144,7 +152,10 @@ class TrainMethod:
         trace.stopped = trace.stopped or self.stop.reason
         if trace.stopped:
             self.findings.untouched("the run was stopped")
-            return status_of(trace.stopped), f"{trace.stopped} at step {trace.steps} of {self.steps}"
+            if trace.stopped == HOPELESS:
+                directory.record["flags"].append(HOPELESS)
+                Checkpoints(self.path, self._of).remove()
+            return status_of(trace.stopped), f"{self.stop.in_words(trace.stopped)} at step {trace.steps} of {self.steps}"
         self._look_at(model, trace, directory.record["config_hash"])
         if self.config.profile:  # last: it slows what it watches, and trains on
             self.emit(Preparing("profiling a few more steps and predictions"))
@@ -207,6 +218,13 @@ class TrainMethod:
         torch.manual_seed(self.config.seed + self.rank.number)  # what is dropped is not the same on every rank
         self.path = Path(self.config.store)
         self._train(model)
+
+    def _flops_per_example(self) -> int:
+        """Of a forward and a backward pass."""
+        architecture, shape = self.config.architecture, self.data.shape
+        return training_flops(
+            lambda: self._in_form(build_model(architecture, shape, 0.0)), example_inputs(architecture, shape, 1)
+        )
 
     def _find_checkpoint(self, origin: Path | None) -> None:
         given = self.config.checkpoint or (None if origin is None else origin.name)
@@ -339,10 +357,23 @@ class TrainMethod:
             module.restore(self._went_on["module"])
         module.model.train()
         limits = Limits(config.budget.seconds, config.target, config.train.patience, self.stop)
+        if self.rank.leads and self._ask is not None:
+            limits.ask, limits.known_before = self._ask, self._told_before(module.model)
         return TrainingMonitor(
             calls, limits, self.validate if self.rank.leads else None, validation_steps, history_steps, data.deciding, self.emit,
             checkpoints, self._went_on, ranks,
         )  # fmt: skip
+
+    def _told_before(self, model: nn.Module) -> dict[str, float]:
+        """What of the model as it will be predicting is known before it is trained."""
+        counts: dict[str, Callable[[], float]] = {
+            "size/parameters": lambda: sum(one.numel() for one in model.parameters()),
+            "infer/flops_per_sample": lambda: forward_flops(
+                lambda: self._in_form(build_model(self.config.architecture, self.data.shape, 0.0)),
+                example_inputs(self.config.architecture, self.data.shape, 1),
+            ),
+        }
+        return {name: float(count()) for name, count in counts.items() if name in self._known_before}
 
     def validate(self, model: nn.Module) -> dict[str, Interval]:
         """The validation split as training looks at it; leaves the model in training mode."""

@@ -13,6 +13,7 @@ from thrifty.report.compressed import compared, deciding_metric, is_physical, me
 from thrifty.report.numbers import duration
 from thrifty.report.plan import full_seconds, key_of, planned_steps, step_seconds, without
 from thrifty.report.points import is_worse
+from thrifty.stop import HOPELESS
 
 Advice = tuple[str, str]
 """A command, and why."""
@@ -135,6 +136,12 @@ def _after_memory_ran_out(record: dict[str, Any]) -> Advice:
 
 
 def _after_a_stop(record: dict[str, Any]) -> Iterator[Advice]:
+    if HOPELESS in record["flags"]:
+        yield (
+            reproducing_command(record["overrides"]),
+            "trains it to its end after all, outside of the search that ended it early",
+        )
+        return
     store = record["config"]["store"]
     elsewhere = [] if store == "results" else [f"store={store}"]
     yield shlex.join(["python", "run.py", f"resume={record['id']}", *elsewhere]), "goes on where this one was cut off"

@@ -46,4 +46,6 @@ def _steps(record: dict[str, Any], budget: Budget) -> int | None:
     data = record["data"]
     if "batch_size" not in data:  # the data was never read
         return budget.steps
+    if budget.flops is not None:
+        return data.get("steps")
     return budget.steps_for(data["examples"]["train"], data["batch_size"])

@@ -9,6 +9,8 @@ from rich.text import Text
 from thrifty.report.listing import comparison_table
 from thrifty.report.numbers import metric_text
 from thrifty.report.over_seeds import over_seeds, seeds_table
+from thrifty.report.scaling import scaling_report
+from thrifty.sweeps.power_law import scaling
 from thrifty.sweeps.search import SearchResult
 from thrifty.sweeps.study import Trial
 
@@ -22,7 +24,8 @@ def search_trials(result: SearchResult, width: int) -> RenderableType:
     Args:
         width: columns of the terminal.
     """
-    failed = [one for one in result.trials if one.values is None]
+    stopped = [one for one in result.trials if one.stopped]
+    failed = [one for one in result.trials if one.values is None and not one.stopped]
     broken = [one for one in result.trials if one.values is not None and not one.feasible]
     parts: list[RenderableType] = []
     several = len(result.objectives) > 1
@@ -35,7 +38,14 @@ def search_trials(result: SearchResult, width: int) -> RenderableType:
         parts.append(Text("no trial came to a value and kept every constraint", style="bold red"))
     if groups := over_seeds(list(result.records.values())):
         parts += [Text("\nover seeds: mean ± half of the 95% interval", style="dim"), seeds_table(groups)]
+    metric = result.objectives[0].metric
+    if (
+        result.objectives[0].direction == "minimize"
+        and (found := scaling(list(result.records.values()), metric.name)) is not None
+    ):
+        parts += scaling_report(found, metric.name)
     told = [f"{len(result.trials)} trials"]
+    told += [f"{len(stopped)} stopped early"] if stopped else []
     told += [f"{len(broken)} broke a constraint"] if broken else []
     told += [f"{len(failed)} failed"] if failed else []
     parts.append(Text(f"\n{', '.join(told)}; in {result.directory}"))

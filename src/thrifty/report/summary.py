@@ -17,6 +17,7 @@ from thrifty.report.published import published
 from thrifty.report.search import search_report
 from thrifty.report.sensitivity import sensitivity_report
 from thrifty.report.waterfall import waterfall_table
+from thrifty.stop import HOPELESS
 
 SECTIONS = {
     "quality/": "How good (test split, touched once)",
@@ -75,6 +76,7 @@ def flag_text(flag: str, record: dict[str, Any]) -> str:
         "are, quality is that of a model cut short",
         "stopped_early": f"training stopped after {steps} of {planned} steps, as validation no longer got better; "
         "the best weights were kept",
+        HOPELESS: f"its search ended it after {steps} of {planned} steps, as other trials did better: nothing of it was measured",
         "pruning_cut_short": "training met its time cap before the last weights were to go: they went without training after it",
         "not_certified": "the loss found is within max_quality_loss, but with so few validation examples it could be larger",
         "bound_not_met": "nothing that was tried kept within max_quality_loss: this is the first one tried",

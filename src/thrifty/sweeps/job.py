@@ -12,13 +12,14 @@ from typing import Any
 from thrifty.config.compose import plain
 from thrifty.config.schema import Config
 from thrifty.errors import ThriftyError, Unsupported
-from thrifty.events import Refused
+from thrifty.events import Refused, Told
 from thrifty.execution.experiment import run_experiment
 from thrifty.execution.launch import Outcome
 from thrifty.execution.turns import turns
 from thrifty.record import new_record
 from thrifty.sinks.base import Sink
 from thrifty.store import RunDirectory
+from thrifty.sweeps.stopping import Stopping, TrialStopper
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class SweepJob:
     """What the runs of the sweep are called together in wandb."""
     resumed: str | None = None
     """Directory of the run that it goes on with."""
+    stopping: Stopping | None = None
+    """By what it is ended early; None where it is not."""
 
 
 def run_job(job: SweepJob, show: Sink) -> Outcome:
@@ -52,6 +55,7 @@ def run_job(job: SweepJob, show: Sink) -> Outcome:
         None if job.resumed is None else Path(job.resumed),
         _alone(fill),
         _alone(search),
+        None if job.stopping is None else TrialStopper(job.stopping, lambda sentence: show.handle(Told(sentence))),
     )
     if outcome.record is None and outcome.exit_code == Unsupported.exit_code:
         outcome = _recorded(job, outcome)

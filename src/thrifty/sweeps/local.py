@@ -146,11 +146,11 @@ class LocalSlots:
         if self._stopped_by is not None:
             code = EXIT_CODES[REASONS[signal.Signals(self._stopped_by)]]
             return Outcome(code, run, record, "stopped")
-        _, reason = cause_of_death(
+        status, reason = cause_of_death(
             process.exitcode or 0, kernel_kills() > self._kills, "the process of this experiment", "run.log"
         )
         self._kills = kernel_kills()
-        return Outcome(5, run, record, reason)
+        return Outcome(5, run, record, reason, killed=status != "oom")
 
     def _signal(self, number: int) -> None:
         for slot in self._slots:

@@ -12,7 +12,7 @@ from thrifty.config.compose import plain
 from thrifty.events import Event, Refused
 from thrifty.execution.launch import Outcome
 from thrifty.record import config_hash
-from thrifty.stop import EXIT_CODES, REASONS, STOPPED
+from thrifty.stop import EXIT_CODES, HOPELESS, REASONS, STOPPED
 from thrifty.sweeps.executor import Executor
 from thrifty.sweeps.job import SweepJob
 from thrifty.sweeps.planned import Plan, Planned
@@ -92,6 +92,7 @@ class Loop:
                     str(self.runs.directory),
                     self.group,
                     None if cut_off is None else str(cut_off),
+                    one.stopping,
                 )
             )
             self.view.started(one)
@@ -123,6 +124,8 @@ class Loop:
             how = f"refused: {outcome.message or reason}"
         elif reason is not None:
             how = f"failed: {reason}"
+        elif HOPELESS in outcome.record["flags"]:
+            how = f"stopped: {outcome.record['reason'].removeprefix('stopped ')}"
         else:
             status, why = outcome.record["status"], outcome.message or outcome.record["reason"]
             how = status if why is None else f"{status}: {why}"

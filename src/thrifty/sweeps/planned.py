@@ -7,6 +7,7 @@ from typing import Protocol
 
 from thrifty.config.schema import Config
 from thrifty.execution.launch import Outcome
+from thrifty.sweeps.stopping import Stopping
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Planned:
     """What they compose to; None where they go to nothing."""
     refusal: Outcome | None = None
     """Why not, then."""
+    stopping: Stopping | None = None
+    """By what it is ended early; None where it is not."""
 
 
 class Plan(Protocol):

@@ -12,6 +12,7 @@ from thrifty.errors import BadData
 from thrifty.execution.launch import Outcome
 from thrifty.identity import data_stamp, training_code
 from thrifty.record import config_hash, environment
+from thrifty.stop import HOPELESS
 from thrifty.store import read_record, run_directories, run_directories_of
 
 FINISHED = ("ok", "diverged", "unsupported")
@@ -63,14 +64,14 @@ class Runs:
             path, record = self._found_elsewhere(wanted, config)
             if record is not None and path is not None:
                 self._known[wanted] = (path, record)
-        if record is None or record["status"] not in FINISHED:  # none, or one that is to go on where it was cut off
+        if record is None or not _is_finished(record):  # none, or one that is to go on where it was cut off
             return None
-        return Outcome(0 if record["status"] == "ok" else 1, path, record, None)
+        return Outcome(0 if record["status"] == "ok" or HOPELESS in record["flags"] else 1, path, record, None)
 
     def cut_off(self, config: Config) -> Path | None:
         """The run that an experiment goes on with, where one was cut off and nobody is at it."""
         path, record = self._of_this_sweep(config_hash(plain(config)))
-        return path if record is not None and record["status"] not in (*FINISHED, "running") else None
+        return path if record is not None and record["status"] != "running" and not _is_finished(record) else None
 
     def add(self, outcome: Outcome) -> None:
         """Take note of a run that has ended."""
@@ -90,7 +91,7 @@ class Runs:
             except BadData:
                 continue
             before = self._known.get(record["config_hash"])
-            if before is None or before[1]["status"] not in FINISHED:
+            if before is None or not _is_finished(before[1]):
                 self._known[record["config_hash"]] = (path, record)
 
     def _found_elsewhere(self, wanted: str, config: Config) -> tuple[Path | None, dict[str, Any] | None]:
@@ -111,6 +112,11 @@ class Runs:
             ):
                 return path, record
         return None, None
+
+
+def _is_finished(record: dict[str, Any]) -> bool:
+    """Whether its own sweep need not run it again; another would not end it early, or not there."""
+    return record["status"] in FINISHED or (record["status"] == "killed" and HOPELESS in record["flags"])
 
 
 def _by_hash(runs: Iterable[Path]) -> dict[str, list[Path]]:

@@ -12,18 +12,24 @@ from thrifty.config.compose import compose
 from thrifty.config.space import Dimension, Space, space_of
 from thrifty.config.sweep import Sweep
 from thrifty.config.sweep_files import sweep_of
-from thrifty.errors import BadConfiguration, ThriftyError
+from thrifty.errors import BadConfiguration, OutOfMemory, ThriftyError
 from thrifty.execution.launch import Outcome
+from thrifty.stop import HOPELESS
 from thrifty.store import SHARED, utc_stamp
 from thrifty.sweeps.directory import check_one_command, held, shared, sweep_directory
 from thrifty.sweeps.ended import tell_logger
 from thrifty.sweeps.executors import executor_of
 from thrifty.sweeps.loop import Loop
+from thrifty.sweeps.memory_order import needs_as_much
 from thrifty.sweeps.objectives import Constraint, Objective, constraint_of, objective_of, value_in
 from thrifty.sweeps.planned import Planned
 from thrifty.sweeps.runs import Runs
+from thrifty.sweeps.stopping import check_stopper, stopping_of
 from thrifty.sweeps.study import Study, Trial, sampler_of
 from thrifty.sweeps.view import View
+
+_COMPARED = ("seed", "budget.flops")
+"""Keys over which all trials are told together."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
         for value in _ends(dimension)[1:]:
             compose(space.point({one.key: value if one is dimension else _ends(one)[0] for one in space.dimensions}))
     check_one_command([first])
+    check_stopper(settings, objectives, first)
     store = Path(first.store)
     resumed = None if settings.resume is None else sweep_directory(store, settings.resume)
     title = Path(asked.name).stem
@@ -81,7 +88,7 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
             view.close()
     best = study.best()
     # Reading all takes long where there are very many: only where there is something to tell of them.
-    all_matter = loop.made > 0 or any(one.key == "seed" for one in space.dimensions)
+    all_matter = loop.made > 0 or any(one.key in _COMPARED for one in space.dimensions)
     read = runs.all() if all_matter else runs.named(one.run for one in best if one.run is not None)
     records = {path.name: record for path, record in read}
     importances = study.importances()
@@ -131,7 +138,7 @@ class _Search:
 
     def next(self) -> Planned | None:
         wanted = self.settings.n_trials
-        if wanted is not None and self._ended + self._open >= wanted:
+        if wanted is not None and self._made() >= wanted:
             return None
         if self.study.exhausted or (self._end is not None and time.monotonic() >= self._end):
             return None
@@ -139,10 +146,19 @@ class _Search:
         self._open += 1
         label = " ".join(f"{key}={value}" for key, value in proposal.values.items())
         overrides = self.space.point(proposal.values)
+        less = next((one for one in self.study.out_of_memory() if needs_as_much(proposal.values, one.values)), None)
+        if less is not None:
+            why = f"needs at least as much memory as trial {less.number}, which ran out of it"
+            return Planned(proposal.number, label, overrides, None, Outcome(OutOfMemory.exit_code, None, None, why))
         try:
-            return Planned(proposal.number, label, overrides, compose(overrides))
+            stopping = stopping_of(self.settings, str(self.study.directory), self.study.name, proposal.number)
+            return Planned(proposal.number, label, overrides, compose(overrides), stopping=stopping)
         except ThriftyError as error:  # values that do not go together
             return Planned(proposal.number, label, overrides, None, Outcome(error.exit_code, None, None, str(error)))
+
+    def _made(self) -> int:
+        """Trials that have ended or go on, those of other machines included."""
+        return self.study.made_anywhere() if self.study.shared else self._ended + self._open
 
     def ended(self, one: Planned, outcome: Outcome) -> str | None:
         self._open -= 1
@@ -167,9 +183,15 @@ class _Search:
 def tell(study: Study, number: int, outcome: Outcome) -> str | None:
     """Tell a study what became of a trial; returns why it failed, where it did."""
     record, run = outcome.record, None if outcome.path is None else outcome.path.name
+    if record is not None and HOPELESS in record["flags"]:
+        study.stopped(number, run, record["reason"])
+        return None
     if record is None or record["status"] != "ok":
         reason = outcome.message or (f"{record['status']}: {record['reason']}" if record else "no record")
-        study.failed(number, run, reason)
+        if _ran_out_of_memory(outcome):
+            study.did_not_fit(number, run, reason)
+        else:
+            study.failed(number, run, reason)
         return reason
     assert run is not None
     found = [value_in(record, one.metric.name) for one in study.objectives]
@@ -181,3 +203,10 @@ def tell(study: Study, number: int, outcome: Outcome) -> str | None:
     excesses = {text: one.excess(value) for text, (one, value, _) in bounds.items() if value is not None}
     study.succeeded(number, run, [value for value, _ in found if value is not None], excesses)
     return None
+
+
+def _ran_out_of_memory(outcome: Outcome) -> bool:
+    """As its record says, or, where it came to none, its exit code, which a process that was killed has as well."""
+    if outcome.record is not None:
+        return outcome.record["status"] == "oom"
+    return outcome.exit_code == OutOfMemory.exit_code and not outcome.killed

@@ -19,7 +19,7 @@ from thrifty.config.space import Dimension, Space
 from thrifty.config.sweep import Sampler, Sweep
 from thrifty.errors import BadConfiguration, BadData, Unsupported
 from thrifty.record import NOT_IDENTITY
-from thrifty.sweeps.objectives import Constraint, Objective
+from thrifty.sweeps.objectives import MAXIMIZE, Constraint, Objective
 
 if TYPE_CHECKING:
     import optuna
@@ -29,9 +29,13 @@ _DRIVERS: dict[str, str] = dict.fromkeys(("psycopg", "psycopg2"), "'thrifty[post
 """What to install for a driver that an address asks for: psycopg2 is what SQLAlchemy takes where it names none."""
 _TRIES = 5
 _T = TypeVar("_T")
+ASKED_AGAIN = "asked again"
+"""Attribute of a trial that was given up, to be made as another."""
 _MOST_FOR_IMPORTANCES = 200
-_WHAT, _WHERE, _RUN, _REASON, _AGAIN = "thrifty", "sweep", "run", "reason", "asked again"
+_WHAT, _WHERE, _RUN, _REASON = "thrifty", "sweep", "run", "reason"
 _IMPORTANCES = "importances"
+_FITS = "fits in memory"
+"""Constraint that a trial breaks by running out of memory."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,9 @@ class Trial:
     """Of the objectives; None where it failed."""
     feasible: bool
     reason: str | None
-    """Why it failed."""
+    """Why it failed, or was stopped."""
+    stopped: bool = False
+    """Whether it was ended early, as it was hopeless."""
 
 
 class Study:
@@ -81,7 +87,8 @@ class Study:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.directory, self.objectives, self.constraints = directory, list(objectives), list(constraints)
+        self.directory, self.name = directory, name
+        self.objectives, self.constraints = list(objectives), list(constraints)
         self._dimensions = {one.key: one for one in space.dimensions}
         self._distributions = {one.key: _distribution(one) for one in space.dimensions}
         what = {
@@ -97,7 +104,7 @@ class Study:
         directions: list[Any] = [one.direction for one in objectives]
 
         def opened() -> tuple[optuna.Study, dict[str, Any] | None]:
-            storage = _storage(settings.storage, directory)
+            storage = storage_at(settings.storage, directory)
             study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
             before = study.user_attrs.get(_WHAT)
             if before is None:
@@ -112,7 +119,7 @@ class Study:
             missing = error.name or "a library"
             raise Unsupported(f"{where}: needs {missing}; pip install {_DRIVERS.get(missing, missing)}") from error
         except Exception as error:  # whatever a database's library raises
-            raise BadData(f"{where}: cannot be opened ({_first_line(error, settings.storage)})") from error
+            raise BadData(f"{where}: cannot be opened ({first_line(error, settings.storage)})") from error
         if before is not None and before != what:
             changed = [key for key in what if before.get(key) != what[key]]
             raise BadConfiguration(
@@ -123,9 +130,9 @@ class Study:
         self._study.stop = self._stop  # how a sampler says so, though Optuna means its own loop by it
         self._open: dict[int, optuna.trial.Trial] = {}
         """Trials that were proposed and not ended."""
-        self._shared = settings.storage is not None
+        self.shared = settings.storage is not None
         """Whether searches of other directories may be in the same storage."""
-        self._requeue(everything=not self._shared)
+        self._requeue(everything=not self.shared)
         self.best_so_far = self.best()
         """As this process knows it."""
         self._study.sampler = sampler_of(settings.sampler, self._seed(settings), len(objectives))
@@ -159,11 +166,10 @@ class Study:
         """The next trial."""
         with quietly():
             trial = self._study.ask(self._distributions)
-        if self._shared:
+        if self.shared:
             trial.set_user_attr(_WHERE, self.directory.name)
-        values = {key: _typed(self._dimensions[key], value) for key, value in trial.params.items()}
         self._open[trial.number] = trial
-        return Proposal(trial.number, values)
+        return Proposal(trial.number, self._as_typed(trial.params))
 
     def succeeded(self, number: int, run: str, values: Sequence[float], excesses: Mapping[str, float]) -> None:
         """Tell what a trial came to.
@@ -174,7 +180,7 @@ class Study:
         trial = self._open.pop(number)
         trial.set_user_attr(_RUN, run)
         with quietly():
-            for name, excess in excesses.items():
+            for name, excess in {**excesses, _FITS: -1.0}.items():
                 trial.set_constraint(name, excess)
             self._study.tell(trial, list(values))
         made = Trial(number, run, tuple(values), all(excess <= 0 for excess in excesses.values()), None)
@@ -184,11 +190,55 @@ class Study:
         """Tell that a trial came to nothing, and why."""
         from optuna.trial import TrialState
 
+        self._study.tell(self._closed(number, run, reason), state=TrialState.FAIL)
+
+    def did_not_fit(self, number: int, run: str | None, reason: str) -> None:
+        """Tell that a trial ran out of memory, so that samplers keep away from where it was.
+
+        Samplers pass over a trial that has failed: with TPE and GP such ones go on to be proposed. What they all learn from is one that is
+        complete and breaks a constraint; then it needs values, which are the worst there are, and are shown to nobody.
+        """
+        others = [one.values for one in self.trials() if one.values is not None]
+        worst = [self._worst(place, others) for place in range(len(self.objectives))]
+        trial = self._closed(number, run, reason)
+        with quietly():
+            trial.set_constraint(_FITS, 1.0)
+            for one in self.constraints:  # as all trials have to have the same for GP
+                trial.set_constraint(one.text, 0.0)
+            self._study.tell(trial, worst)
+
+    def out_of_memory(self) -> list[Proposal]:
+        """The trials that ran out of memory here: another machine of a shared storage may have less."""
+        ended = self._study.get_trials(deepcopy=False)
+        return [
+            Proposal(one.number, self._as_typed(one.params))
+            for one in ended
+            if one.constraints.get(_FITS, 0.0) > 0 and (not self.shared or one.user_attrs.get(_WHERE) == self.directory.name)
+        ]
+
+    def _as_typed(self, params: Mapping[str, Any]) -> dict[str, str]:
+        return {key: _typed(self._dimensions[key], value) for key, value in params.items()}
+
+    def _worst(self, place: int, values: Sequence[Sequence[float]]) -> float:
+        of = [one[place] for one in values]
+        if not of:
+            return 0.0
+        return min(of) if self.objectives[place].direction == MAXIMIZE else max(of)
+
+    def _closed(self, number: int, run: str | None, reason: str) -> optuna.trial.Trial:
+        """A trial that is no longer open, and has no values of its own."""
         trial = self._open.pop(number)
         if run is not None:
             trial.set_user_attr(_RUN, run)
         trial.set_user_attr(_REASON, reason)
-        self._study.tell(trial, state=TrialState.FAIL)
+        return trial
+
+    def stopped(self, number: int, run: str | None, reason: str) -> None:
+        """Tell that a trial was ended early, as it was hopeless: it has no values, and samplers learn from that."""
+        from optuna.trial import TrialState
+
+        with quietly():
+            self._study.tell(self._closed(number, run, reason), state=TrialState.PRUNED)
 
     def left(self, number: int) -> None:
         """A trial is given up, to be made when the search goes on."""
@@ -196,7 +246,7 @@ class Study:
 
         trial = self._open.pop(number)
         self._study.enqueue_trial(trial.params, skip_if_exists=False)
-        trial.set_user_attr(_AGAIN, True)
+        trial.set_user_attr(ASKED_AGAIN, True)
         self._study.tell(trial, state=TrialState.FAIL)
 
     def trials(self) -> list[Trial]:
@@ -206,11 +256,20 @@ class Study:
 
     @staticmethod
     def _ended(one: optuna.trial.FrozenTrial) -> Trial | None:
-        if not one.state.is_finished() or one.user_attrs.get(_AGAIN):
+        if not one.state.is_finished() or one.user_attrs.get(ASKED_AGAIN):
             return None
-        values = tuple(one.values) if one.values is not None else None
-        feasible = all(value <= 0 for value in one.constraints.values()) if one.constraints else True
-        return Trial(one.number, one.user_attrs.get(_RUN), values, feasible, one.user_attrs.get(_REASON))
+        stopped, reason = one.state.name == "PRUNED", one.user_attrs.get(_REASON)
+        # Those of one that has a reason are none: Optuna takes what it has reported last, or we have given it some.
+        values = tuple(one.values) if one.values is not None and reason is None else None
+        feasible = values is None or all(value <= 0 for value in one.constraints.values())
+        return Trial(one.number, one.user_attrs.get(_RUN), values, feasible, reason, stopped)
+
+    def made_anywhere(self) -> int:
+        """Trials that have ended or go on, in this directory or another that shares the storage."""
+        from optuna.trial import TrialState
+
+        trials = self._study.get_trials(deepcopy=False)
+        return sum(one.state is TrialState.RUNNING or self._ended(one) is not None for one in trials)
 
     def best(self) -> list[Trial]:
         """The Pareto set of those that keep every constraint: one, of one objective, unless several are equally good."""
@@ -245,7 +304,11 @@ class Study:
         kept = self._study.user_attrs.get(_IMPORTANCES)
         if kept is not None and kept["trials"] == ended:
             return kept["shares"]
-        complete = [one for one in self._study.get_trials(deepcopy=False) if one.state == optuna.trial.TrialState.COMPLETE]
+        complete = [
+            one
+            for one in self._study.get_trials(deepcopy=False)
+            if one.state == optuna.trial.TrialState.COMPLETE and _REASON not in one.user_attrs
+        ]
         every = -(-len(complete) // _MOST_FOR_IMPORTANCES) or 1
         seen = optuna.create_study(directions=self._study.directions[:1])
         try:
@@ -313,7 +376,8 @@ def sampler_of(which: Sampler, seed: int, objectives: int) -> optuna.samplers.Ba
         raise Unsupported(f"sweep.sampler={which.name}: needs {error.name}; pip install {error.name}, or take tpe") from error
 
 
-def _storage(url: str | None, directory: Path) -> optuna.storages.BaseStorage | str:
+def storage_at(url: str | None, directory: Path) -> optuna.storages.BaseStorage | str:
+    """The storage that a search has: at an address, or the journal in its sweep's directory."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
@@ -344,7 +408,8 @@ def without_password(url: str) -> str:
     return f"{head}{sign}{user.partition(':')[0]}:***@{host}" if at and ":" in user else url
 
 
-def _first_line(error: BaseException, url: str | None) -> str:
+def first_line(error: BaseException, url: str | None) -> str:
+    """What an error of a storage's says, without the password in its address."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if url is not None:
         password = url.partition("://")[2].rpartition("@")[0].partition(":")[2]

@@ -43,6 +43,8 @@ class Task:
     """l2, dropout and label_smoothing unless told, where they are not 0."""
     IN_BATCHES: ClassVar[bool] = True
     """Whether what is to be predicted are examples that do not depend on each other, so that processes can share them."""
+    QUALITIES: ClassVar[tuple[str, ...]]
+    """Metrics of predictions that there may be, as `validation/NAME` and `quality/NAME`: what the data is like may leave some out."""
 
     name: str
     path: str | None = key("data of your own: a file or folder the task can read", null="built in")
@@ -58,11 +60,21 @@ class Text(Task):
     QUICK_STEPS: ClassVar[int | None] = 2000
     FULL_EPOCHS: ClassVar[float] = 1.0
     IN_BATCHES: ClassVar[bool] = False
+    QUALITIES: ClassVar[tuple[str, ...]] = ("loss", "bits_per_byte")
 
 
 @dataclass(kw_only=True)
 class Classification(Task):
     """A class of several, for each example."""
+
+    QUALITIES: ClassVar[tuple[str, ...]] = (
+        "loss",
+        "accuracy",
+        "f1_macro",
+        "worst_class_accuracy",
+        "auroc",
+        "calibration_error",
+    )
 
     class_weights: ClassWeights = key(
         "what a class counts for in the training loss: balanced is rows / (classes x rows of the class); metrics never weigh"
@@ -105,6 +117,7 @@ class Tabular(Classification):
     QUICK_EPOCHS: ClassVar[float | None] = 10.0
     FULL_EPOCHS: ClassVar[float] = 100.0
     REGULARIZER: ClassVar[dict[str, float]] = {"l2": 0.002}
+    QUALITIES: ClassVar[tuple[str, ...]] = (*Classification.QUALITIES, "r2", "rmse", "mae")
 
     target: str | None = key("the column to predict; needed with task.path", null="built in")
     kind: Kind = key("what the target is; auto looks at its values")
