@@ -22,6 +22,17 @@ class Sampler(Enum):
     brute_force = "brute_force"
 
 
+class Stopper(Enum):
+    """Who ends trials that are not worth going on with: Optuna's pruners by their names, less those that other keys do the work of."""
+
+    none = "none"
+    median = "median"
+    percentile = "percentile"
+    successive_halving = "successive_halving"
+    hyperband = "hyperband"
+    wilcoxon = "wilcoxon"
+
+
 class Where(Enum):
     """Where the experiments run."""
 
@@ -34,17 +45,6 @@ class Print(Enum):
 
     sbatch = "sbatch"
     torchrun = "torchrun"
-
-
-class Stopper(Enum):
-    """Who ends trials that are not worth going on with: Optuna's pruners by their names, less those that other keys do the work of."""
-
-    none = "none"
-    median = "median"
-    percentile = "percentile"
-    successive_halving = "successive_halving"
-    hyperband = "hyperband"
-    wilcoxon = "wilcoxon"
 
 
 @dataclass(kw_only=True)

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     import optuna
 
 JOURNAL = "study.journal"
+ASKED_AGAIN = "asked again"
+"""Attribute of a trial that was given up, to be made as another."""
 _DRIVERS: dict[str, str] = dict.fromkeys(("psycopg", "psycopg2"), "'thrifty[postgres]'")
 """What to install for a driver that an address asks for: psycopg2 is what SQLAlchemy takes where it names none."""
 _TRIES = 5
 _T = TypeVar("_T")
-ASKED_AGAIN = "asked again"
-"""Attribute of a trial that was given up, to be made as another."""
 _MOST_FOR_IMPORTANCES = 200
 _WHAT, _WHERE, _RUN, _REASON = "thrifty", "sweep", "run", "reason"
 _IMPORTANCES = "importances"
