@@ -64,7 +64,7 @@ class Runs:
             path, record = self._found_elsewhere(wanted, config)
             if record is not None and path is not None:
                 self._known[wanted] = (path, record)
-        if record is None or not is_finished(record):  # none, or one that is to go on where it was cut off
+        if record is None or path is None or not is_finished(record):  # none, or one that is to go on where it was cut off
             return None
         return outcome_of(path, record)
 
