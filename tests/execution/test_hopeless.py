@@ -12,7 +12,7 @@ from thrifty.events import Event, Finished, HistoryRow, Validated
 from thrifty.execution.experiment import run_experiment
 from thrifty.execution.launch import Outcome, launch
 from thrifty.stop import HOPELESS, STOPPED, StopRequest, status_of
-from thrifty.store import read_record
+from thrifty.store import read_record, run_directories
 
 OVERRIDES = ["task=tabular", "budget.steps=40", "train.validations=4", *QUIET]
 
@@ -105,7 +105,7 @@ def test_nothing_is_measured_of_a_hopeless_compression(store: Path) -> None:
     assert outcome.record is not None
     assert (outcome.record["status"], outcome.exit_code) == ("killed", 0)
     assert HOPELESS in outcome.record["flags"]
-    dense = [one for one in (store / "runs").iterdir() if read_record(one)["config"]["method"]["name"] == "train"]
+    dense = [one for one in run_directories(store) if read_record(one)["config"]["method"]["name"] == "train"]
     assert [read_record(one)["status"] for one in dense] == ["ok"], "nobody is asked of the model that it begins with"
     assert not completed
 

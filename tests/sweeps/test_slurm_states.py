@@ -96,3 +96,20 @@ def test_without_submitit_it_says_what_to_install(tmp_path: Path, monkeypatch: p
     with pytest.raises(Unsupported, match=r"^sweep\.where=slurm: needs submitit, .* pip install 'thrifty\[slurm\]'") as caught:
         SlurmJobs(sweep_of(()).settings.slurm, 1, tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_search_s_password_is_in_no_file_of_a_job(cli: Cli) -> None:
+    """It goes by the environment, where a stopper has to ask the storage."""
+    (cli.cwd / "mine.yaml").write_text(
+        "sweep: {objectives: ['validation/loss: minimize'], n_trials: 1, stopper: median, where: slurm, slurm: {poll_s: 0.01}}\n"
+        "overrides: [task=tabular, 'seed=1,2']\n"
+    )
+    # SQLite has no passwords: a number in its address stands for one. What sbatch sees is kept, as is every file that there is then.
+    keep = 'echo "$THRIFTY_STORAGE" > kept; cp -r results/.shared submitted; echo Submitted batch job 7'
+    path = commands(cli.cwd / "bin", sbatch=keep, squeue="echo 7 NODE_FAIL 0")
+    storage = "sqlite:///study.db?timeout=31.4159"
+    cli("run", "-m", "sweeps=mine.yaml", f"sweep.storage='{storage}'", *QUIET, code=1, PATH=path)
+    assert (cli.cwd / "kept").read_text().strip() == storage
+    pickles = [one for one in (cli.cwd / "submitted").rglob("*") if one.is_file()]
+    assert pickles
+    assert not any(b"31.4159" in one.read_bytes() for one in pickles)

@@ -20,7 +20,7 @@ from thrifty.record import config_hash
 from thrifty.sinks.base import Sink
 from thrifty.store import RESULT, read_record
 from thrifty.sweeps.job import SweepJob, run_job
-from thrifty.sweeps.runs import FINISHED
+from thrifty.sweeps.runs import is_finished
 
 _LOOK_SECONDS = 0.2
 _PATIENCE_SECONDS = 5.0
@@ -51,7 +51,7 @@ def standing(directory: Path, wanted: str, patience_s: float) -> Standing:
     while True:
         runs = _runs(directory, wanted)
         for path, record in runs:
-            if record["status"] in FINISHED:
+            if is_finished(record):
                 return Standing(finished=path)
         busy = next((path for path, record in runs if record["status"] == "running"), None)
         if busy is None or time.monotonic() >= end:
@@ -90,7 +90,7 @@ def run_into(directory: Path, config: Config, overrides: list[str], show: Sink) 
         return None  # on a machine whose processes we cannot see: it may be lost, and keeps what it has
 
     taken = agreed(directory, decide)
-    if taken is not None and (record := read_record(taken))["status"] in FINISHED:
+    if taken is not None and is_finished(record := read_record(taken)):
         return Outcome(0, taken, record, None), True
     resumed = None if taken is None else str(taken)
     return run_job(SweepJob(0, config, overrides, str(directory), directory.name, resumed), show), False

@@ -64,14 +64,14 @@ class Runs:
             path, record = self._found_elsewhere(wanted, config)
             if record is not None and path is not None:
                 self._known[wanted] = (path, record)
-        if record is None or not _is_finished(record):  # none, or one that is to go on where it was cut off
+        if record is None or path is None or not is_finished(record):  # none, or one that is to go on where it was cut off
             return None
-        return Outcome(0 if record["status"] == "ok" or HOPELESS in record["flags"] else 1, path, record, None)
+        return outcome_of(path, record)
 
     def cut_off(self, config: Config) -> Path | None:
         """The run that an experiment goes on with, where one was cut off and nobody is at it."""
         path, record = self._of_this_sweep(config_hash(plain(config)))
-        return path if record is not None and record["status"] != "running" and not _is_finished(record) else None
+        return path if record is not None and record["status"] != "running" and not is_finished(record) else None
 
     def add(self, outcome: Outcome) -> None:
         """Take note of a run that has ended."""
@@ -91,7 +91,7 @@ class Runs:
             except BadData:
                 continue
             before = self._known.get(record["config_hash"])
-            if before is None or not _is_finished(before[1]):
+            if before is None or not is_finished(before[1]):
                 self._known[record["config_hash"]] = (path, record)
 
     def _found_elsewhere(self, wanted: str, config: Config) -> tuple[Path | None, dict[str, Any] | None]:
@@ -114,7 +114,12 @@ class Runs:
         return None, None
 
 
-def _is_finished(record: dict[str, Any]) -> bool:
+def outcome_of(path: Path, record: dict[str, Any]) -> Outcome:
+    """Of a run that is finished."""
+    return Outcome(0 if record["status"] == "ok" or HOPELESS in record["flags"] else 1, path, record, None)
+
+
+def is_finished(record: dict[str, Any]) -> bool:
     """Whether its own sweep need not run it again; another would not end it early, or not there."""
     return record["status"] in FINISHED or (record["status"] == "killed" and HOPELESS in record["flags"])
 

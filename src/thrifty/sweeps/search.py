@@ -156,7 +156,7 @@ class _Search:
 
     def next(self) -> Planned | None:
         wanted = self.settings.n_trials
-        if wanted is not None and self._ended + self._open >= wanted:
+        if wanted is not None and self._made() >= wanted:
             return None
         if self.study.exhausted or (self._end is not None and time.monotonic() >= self._end):
             return None
@@ -173,6 +173,10 @@ class _Search:
             return Planned(proposal.number, label, overrides, compose(overrides), stopping=stopping)
         except ThriftyError as error:  # values that do not go together
             return Planned(proposal.number, label, overrides, None, Outcome(error.exit_code, None, None, str(error)))
+
+    def _made(self) -> int:
+        """Trials that have ended or go on, those of other machines included."""
+        return self.study.made_anywhere() if self.study.shared else self._ended + self._open
 
     def ended(self, one: Planned, outcome: Outcome) -> str | None:
         self._open -= 1

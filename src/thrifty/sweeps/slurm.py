@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from thrifty.store import RunDirectory, read_record
 from thrifty.sweeps.executor import Happened
 from thrifty.sweeps.into import Standing, standing
 from thrifty.sweeps.job import SweepJob
-from thrifty.sweeps.slurm_job import Result, SlurmJob
+from thrifty.sweeps.runs import outcome_of
+from thrifty.sweeps.slurm_job import STORAGE, Result, SlurmJob
 from thrifty.sweeps.slurm_states import LIVE, UNKNOWN, WAITING, JobState, cancel, states_of, verdict
 
 _LOOK_SECONDS = 0.5
@@ -101,7 +103,7 @@ class SlurmJobs:
         if self._earlier:
             self._end(self._earlier)  # or two of them would run one experiment
             self._earlier = []
-        calls = [SlurmJob(job, self.settings.timeout_min, self.settings.signal_delay_s) for job in jobs]
+        calls = [SlurmJob(_without_password(job), self.settings.timeout_min, self.settings.signal_delay_s) for job in jobs]
         try:
             submitted = self._executor.submit_array(calls)
         except Exception as error:  # submitit's, with what sbatch has printed
@@ -216,8 +218,7 @@ class SlurmJobs:
         """The record of a job that could not write it, unless it did before it died."""
         found = _standing(job)
         if found.finished is not None:
-            record = read_record(found.finished)
-            return Outcome(0 if record["status"] == "ok" else 1, found.finished, record, None)
+            return outcome_of(found.finished, read_record(found.finished))
         path = found.busy or found.cut_off
         try:
             made = _new(job) if path is None else RunDirectory.take_over(path)
@@ -228,6 +229,14 @@ class SlurmJobs:
         except ThriftyError as error:
             return Outcome(code, None, None, str(error))
         return Outcome(code, made.path, made.record, reason)
+
+
+def _without_password(job: SweepJob) -> SweepJob:
+    """The job as it may be written: where its search is kept goes by the environment, which sbatch hands on."""
+    if job.stopping is None or job.stopping.storage is None:
+        return job
+    os.environ[STORAGE] = job.stopping.storage
+    return replace(job, stopping=replace(job.stopping, storage=None))
 
 
 def _standing(job: SweepJob) -> Standing:

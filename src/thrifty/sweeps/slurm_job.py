@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypedDict
@@ -24,8 +24,10 @@ from thrifty.stop import EXIT_CODES, REASONS, STOPPED, Stopped
 from thrifty.store import RunDirectory, read_record
 from thrifty.sweeps.into import agreed, standing
 from thrifty.sweeps.job import SweepJob, run_job
-from thrifty.sweeps.runs import FINISHED
+from thrifty.sweeps.runs import is_finished, outcome_of
 
+STORAGE = "THRIFTY_STORAGE"
+"""Environment variable with the address of a search's storage: its password must not stand in the file that a job is read from."""
 TIME_LIMIT_CODE = 5
 """Exit code of a run that a time limit ended: a process that was killed, as trying once more would end the same way."""
 _LOCK_SECONDS = 5.0
@@ -98,11 +100,13 @@ class SlurmJob:
             return found.finished or found.cut_off if found.busy is None else None
 
         taken = agreed(directory, decide)
-        if taken is not None and (record := read_record(taken))["status"] in FINISHED:
-            return Outcome(0 if record["status"] == "ok" else 1, taken, record, None)
+        if taken is not None and is_finished(record := read_record(taken)):
+            return outcome_of(taken, record)
         resumed = None if taken is None else str(taken)
-        job = SweepJob(self.job.key, self.job.config, self.job.overrides, self.job.directory, self.job.group, resumed)
-        return run_job(job, _Log())
+        stopping, storage = self.job.stopping, os.environ.get(STORAGE)
+        if stopping is not None and storage is not None:
+            stopping = replace(stopping, storage=storage)
+        return run_job(replace(self.job, resumed=resumed, stopping=stopping), _Log())
 
     def _time_limit(self, outcome: Outcome, requeue: Any) -> Outcome:
         """Let submitit queue the job again as often as max_num_timeout says; returns where that is used up."""

@@ -130,9 +130,9 @@ class Study:
         self._study.stop = self._stop  # how a sampler says so, though Optuna means its own loop by it
         self._open: dict[int, optuna.trial.Trial] = {}
         """Trials that were proposed and not ended."""
-        self._shared = settings.storage is not None
+        self.shared = settings.storage is not None
         """Whether searches of other directories may be in the same storage."""
-        self._requeue(everything=not self._shared)
+        self._requeue(everything=not self.shared)
         self.best_so_far = self.best()
         """As this process knows it."""
         self._study.sampler = sampler_of(settings.sampler, self._seed(settings), len(objectives))
@@ -166,7 +166,7 @@ class Study:
         """The next trial."""
         with quietly():
             trial = self._study.ask(self._distributions)
-        if self._shared:
+        if self.shared:
             trial.set_user_attr(_WHERE, self.directory.name)
         self._open[trial.number] = trial
         return Proposal(trial.number, self._as_typed(trial.params))
@@ -213,7 +213,7 @@ class Study:
         return [
             Proposal(one.number, self._as_typed(one.params))
             for one in ended
-            if one.constraints.get(_FITS, 0.0) > 0 and (not self._shared or one.user_attrs.get(_WHERE) == self.directory.name)
+            if one.constraints.get(_FITS, 0.0) > 0 and (not self.shared or one.user_attrs.get(_WHERE) == self.directory.name)
         ]
 
     def _as_typed(self, params: Mapping[str, Any]) -> dict[str, str]:
@@ -263,6 +263,13 @@ class Study:
         values = tuple(one.values) if one.values is not None and reason is None else None
         feasible = values is None or all(value <= 0 for value in one.constraints.values())
         return Trial(one.number, one.user_attrs.get(_RUN), values, feasible, reason, stopped)
+
+    def made_anywhere(self) -> int:
+        """Trials that have ended or go on, in this directory or another that shares the storage."""
+        from optuna.trial import TrialState
+
+        trials = self._study.get_trials(deepcopy=False)
+        return sum(one.state is TrialState.RUNNING or self._ended(one) is not None for one in trials)
 
     def best(self) -> list[Trial]:
         """The Pareto set of those that keep every constraint: one, of one objective, unless several are equally good."""
