@@ -79,7 +79,15 @@ def test_a_grid_cannot_walk_what_is_continuous() -> None:
 
 
 def test_where_the_method_varies_a_point_has_the_keys_that_go_with_it() -> None:
-    space = space_of(["task=tabular", "method=train,prune,quantize", "pruner=magnitude,random", "sparsity=0.5", "quantizer=int8_dynamic,int8_weight"])
+    space = space_of(
+        [
+            "task=tabular",
+            "method=train,prune,quantize",
+            "pruner=magnitude,random",
+            "sparsity=0.5",
+            "quantizer=int8_dynamic,int8_weight",
+        ]
+    )
     values = {"pruner": "random", "quantizer": "int8_weight"}
     assert space.point(values | {"method": "train"}) == ["task=tabular", "method=train"]
     assert space.point(values | {"method": "prune"}) == ["task=tabular", "method=prune", "pruner=random", "sparsity=0.5"]

@@ -56,7 +56,9 @@ def run_grid(arguments: Sequence[str], view: View) -> GridResult:
         if getattr(settings, key):
             raise BadConfiguration(f"sweep.{key}: goes with a search, sweeps=NAME; a grid runs all of its experiments")
     if settings.stopper is not Stopper.none:
-        raise BadConfiguration("sweep.stopper: goes with a search, sweeps=NAME; a grid runs all of its experiments to their end")
+        raise BadConfiguration(
+            "sweep.stopper: goes with a search, sweeps=NAME; a grid runs all of its experiments to their end"
+        )
     grid = space_of(asked.overrides).grid()
     planned = [
         Planned(number, label, overrides, compose(overrides))
