@@ -94,3 +94,10 @@ def test_where_the_method_varies_a_point_has_the_keys_that_go_with_it() -> None:
     assert space.point(values | {"method": "quantize"}) == ["task=tabular", "method=quantize", "quantizer=int8_weight"]
     one = space_of(["method=prune", "pruner=magnitude,random"])
     assert one.point({"pruner": "random"}) == ["method=prune", "pruner=random"]
+
+
+def test_what_does_not_go_with_the_one_method_is_not_searched() -> None:
+    typed = ["method=prune,quantize", "pruner=magnitude,random", "quantizer=int8_dynamic,int8_weight", "engine=eager,openvino"]
+    assert [one.key for one in space_of([*typed, "method=quantize"]).searched().dimensions] == ["quantizer", "engine"]
+    assert [one.key for one in space_of(typed).searched().dimensions] == ["method", "pruner", "quantizer", "engine"]
+    assert [one.key for one in space_of([*typed, "method=quantize"]).dimensions] == ["pruner", "quantizer", "engine"]

@@ -66,6 +66,14 @@ class Space:
         options = [[one] if isinstance(one, str) else [f"{one.key}={value}" for value in one.values] for one in self.parts]
         return [list(one) for one in itertools.product(*options)]
 
+    def searched(self) -> Space:
+        """Without what varies and does not go with the one method there is, as a file that varies the method has it."""
+        methods = [one.partition("=")[2] for one in self.parts if isinstance(one, str) and one.startswith("method=")]
+        kept = [
+            one for one in self.parts if isinstance(one, str) or all(each in _methods_of(one.key, each) for each in methods)
+        ]
+        return Space(tuple(kept))
+
     def point(self, values: Mapping[str, str]) -> list[str]:
         """The overrides of the experiment in which each key that varies is as given.
 

@@ -58,7 +58,7 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
     """
     asked = sweep_of(arguments)
     assert asked.name is not None
-    settings, space = asked.settings, space_of(asked.overrides)
+    settings, space = asked.settings, space_of(asked.overrides).searched()
     objectives = [objective_of(one) for one in settings.objectives]
     constraints = [constraint_of(one) for one in settings.constraints]
     _check(asked.name, settings, space, objectives)
