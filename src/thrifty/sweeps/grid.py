@@ -72,9 +72,9 @@ def run_grid(arguments: Sequence[str], view: View) -> GridResult:
     directory, place = resumed or store / "sweeps" / name, store / SHARED / name
     executor = executor_of(settings, configs, place)
     plan = _Grid(planned)
-    view.begin(len(grid), None)
     with held(directory), shared(place):
         runs = Runs(directory, store if settings.reuse else None, executor.cores)
+        view.begin(len(grid), None)  # nothing refuses any more: a picture that is begun has to be taken away
         try:
             stopped = Loop(plan, executor, runs, view, name).run()
         finally:
