@@ -137,7 +137,7 @@ def test_a_bad_configuration_trains_nothing(cli: Cli) -> None:
 
 @pytest.mark.parametrize("pace", ["one_shot", "gradual"])
 def test_a_pruning_that_was_killed_goes_on_as_if_nothing_had_happened(cli: Cli, pace: str) -> None:
-    typed = (*SMALL, *QUIET, "budget.steps=1200", "train.steps_per_call=1", "train.checkpoints=0.05", "regularizer.dropout=0.1",
+    typed = (*SMALL, *QUIET, "budget.steps=2400", "train.steps_per_call=1", "train.checkpoints=0.05", "regularizer.dropout=0.1",
              "method=prune", "pruner=movement" if pace == "gradual" else "pruner=magnitude", f"method.pace={pace}", "sparsity=0.8",
              "method.finetune=1")  # fmt: skip
     cli("run", *typed)

@@ -8,6 +8,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -52,7 +53,7 @@ def started_server() -> Iterator[PostgresServer]:
     assert initdb is not None
     assert postgres is not None
     owner = _owner()
-    with tempfile.TemporaryDirectory(prefix="thrifty-postgres-") as name:
+    with tempfile.TemporaryDirectory(prefix="thrifty-postgres-", dir=_open_to_all()) as name:
         directory = Path(name)
         server = PostgresServer(free_ports(1)[0], "searcher", secrets.token_hex(16))
         password_file = directory / "password"
@@ -93,6 +94,14 @@ def _owner() -> pwd.struct_passwd | None:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
     raise AssertionError("no user to run the server as")
+
+
+def _open_to_all() -> Path:
+    """Where a user other than ours can work: TMPDIR may lie below a directory that only we may enter."""
+    for place in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):
+        if all(one.stat().st_mode & stat.S_IXOTH for one in (place, *place.parents)):
+            return place
+    raise AssertionError("no temporary directory that another user may enter")
 
 
 def _child_of(owner: pwd.struct_passwd | None) -> Callable[[], None]:

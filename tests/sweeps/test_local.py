@@ -101,6 +101,11 @@ def children(pid: int) -> dict[int, str]:
     return found
 
 
+def training(cli: Cli) -> set[Path]:
+    """The runs that have saved something that they can go on from."""
+    return {path.parents[1] for path in cli.store.glob("sweeps/*/*/checkpoints/*")}
+
+
 @needs_two_cores
 def test_a_slot_that_is_killed_costs_its_experiment_and_no_other(cli: Cli) -> None:
     typed = (
@@ -116,8 +121,9 @@ def test_a_slot_that_is_killed_costs_its_experiment_and_no_other(cli: Cli) -> No
     process = cli.popen(*typed)
     try:
         end = time.monotonic() + 60
-        while len(list(cli.store.glob("sweeps/*/*/checkpoints/*"))) < 2 and time.monotonic() < end:
+        while len(training(cli)) < 2 and time.monotonic() < end:
             time.sleep(0.02)
+        assert len(training(cli)) == 2
         slots = [pid for pid, line in children(process.pid).items() if "spawn_main" in line]
         assert len(slots) == 2
         os.kill(slots[0], signal.SIGKILL)
@@ -149,8 +155,9 @@ def test_a_grid_that_is_ended_goes_on_with_both_that_were_running(cli: Cli, how:
     process = cli.popen(*typed)
     try:
         end = time.monotonic() + 60
-        while len(list(cli.store.glob("sweeps/*/*/checkpoints/*"))) < 2 and time.monotonic() < end:
+        while len(training(cli)) < 2 and time.monotonic() < end:
             time.sleep(0.02)
+        assert len(training(cli)) == 2
         process.send_signal(how)
         process.communicate(timeout=60)
     finally:
