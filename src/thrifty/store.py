@@ -231,10 +231,10 @@ def _let_go(directory: Path) -> bool:
         return False
 
 
-def run_directories(store: Path) -> Iterator[Path]:
-    """Every run of a store, oldest first, those of sweeps and studies included."""
+def run_directories(store: Path, besides: str | None = None) -> Iterator[Path]:
+    """Every run of a store, oldest first, those of sweeps and studies included, `besides` one of that name."""
     parents = [store / "runs", store / CACHE, *sorted((store / "sweeps").glob("*/")), *sorted((store / "studies").glob("*/"))]
-    yield from run_directories_of(*parents)
+    yield from run_directories_of(*(one for one in parents if one.name != besides))
 
 
 def run_directories_of(*parents: Path) -> Iterator[Path]:

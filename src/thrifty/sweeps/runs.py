@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,18 @@ class Runs:
     """
 
     def __init__(self, directory: Path, store: Path | None, cores: int) -> None:
-        self.directory, self.cores = directory, cores
+        self.directory, self.store, self.cores = directory, store, cores
         self._known: dict[str, tuple[Path, dict[str, Any]]] = {}
         """Of this sweep, by the whole hash: those that have ended or were asked for."""
-        self._own = _by_hash(one for one in run_directories_of(directory))
-        others = () if store is None else (one for one in run_directories(store) if one.parent.name != directory.name)
-        self._elsewhere = _by_hash(others)
-        self._here = {key: value for key, value in environment().items() if key in _SAME} if self._elsewhere else {}
+        self._own = _by_hash(run_directories_of(directory))
+
+    @cached_property
+    def _elsewhere(self) -> dict[str, list[Path]]:
+        return {} if self.store is None else _by_hash(run_directories(self.store, besides=self.directory.name))
+
+    @cached_property
+    def _here(self) -> dict[str, Any]:
+        return {key: value for key, value in environment().items() if key in _SAME}
 
     def all(self) -> list[tuple[Path, dict[str, Any]]]:
         """Those that have a record, those found elsewhere included, oldest first; each configuration once."""

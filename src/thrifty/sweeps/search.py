@@ -64,9 +64,8 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
     _check(asked.name, settings, space, objectives)
     begin = {one.key: _ends(one)[0] for one in space.dimensions}
     first = compose(space.point(begin))
-    for dimension in space.dimensions:  # a value that cannot be is found now and not after hours
-        for value in _ends(dimension):
-            compose(space.point(begin | _method_for(dimension, space) | {dimension.key: value}))
+    if settings.resume is None:  # what goes on has been checked when it began, and may not have another space
+        _check_ends(space, begin)
     check_one_command([first])
     check_stopper(settings, objectives, first)
     store = Path(first.store)
@@ -126,6 +125,15 @@ def _check(name: str, settings: Sweep, space: Space, objectives: Sequence[Object
         raise BadConfiguration(f"sweeps={name}: has no objective; give sweep.objectives=[validation/loss]")
     if settings.n_trials is None and settings.seconds is None:
         raise BadConfiguration(f"sweeps={name}: would never end; give sweep.n_trials or sweep.seconds")
+
+
+def _check_ends(space: Space, begin: dict[str, str]) -> None:
+    """A value that cannot be is found now and not after hours."""
+    for dimension in space.dimensions:
+        for value in _ends(dimension):
+            end = begin | _method_for(dimension, space) | {dimension.key: value}
+            if end != begin:
+                compose(space.point(end))
 
 
 def _method_for(dimension: Dimension, space: Space) -> dict[str, str]:
