@@ -149,3 +149,15 @@ def test_static_layers_keep_what_others_ask_of_a_layer() -> None:
     twin = quantizer("int8_static").converted(linear(6, 4), (0.1, 3))
     assert isinstance(twin, StaticLinear)
     assert (twin.in_features, twin.out_features) == (6, 4)
+
+
+@pytest.mark.parametrize("layer", [StaticLinear(linear(), 0.1, 3), Int4Linear(linear(), 32)])
+def test_scales_stay_what_they_are_where_a_model_is_cast(layer: nn.Module) -> None:
+    before = {name: one.clone() for name, one in layer.named_buffers()}
+    cast = layer.to(torch.bfloat16)
+    assert cast.bias is not None
+    assert cast.bias.dtype == torch.bfloat16
+    for name, one in cast.named_buffers():
+        assert one.dtype == before[name].dtype, name
+        assert torch.equal(one, before[name]), name
+    assert cast.to("meta").scale.device.type == "meta"

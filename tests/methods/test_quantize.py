@@ -14,11 +14,12 @@ from small_training import undisturbed
 from torch import nn
 
 from conftest import QUIET
-from thrifty.config.compose import compose
+from thrifty.config.compose import compose, plain
 from thrifty.config.registry import CHOICES
 from thrifty.errors import BadConfiguration, BadData, Unsupported
 from thrifty.execution.beginning import Beginning
 from thrifty.execution.lean import LeanMeasurement, LeanProcess, LeanTask
+from thrifty.formats.safetensors import tensors_of
 from thrifty.layers.quantized import quantized_layers
 from thrifty.measure.loss_bound import QualityLoss
 from thrifty.methods.evaluate import predictor
@@ -92,6 +93,18 @@ def test_a_loaded_file_predicts_what_the_model_did_to_the_bit(name: str, mlp: Ma
     kept: list[torch.Tensor] = []
     made = make(mlp.path.parents[1], *MLP, "method=quantize", f"quantizer={name}", origin=mlp.path, kind=Remembering)
     assert torch.equal(outputs(made), kept[0])
+
+
+@pytest.mark.parametrize("name", POST_TRAINING)
+def test_a_file_taken_over_to_predict_in_another_precision_is_the_same_file(name: str, mlp: Made) -> None:
+    made = quantised(mlp, MLP, f"quantizer={name}")
+    bf16 = plain(compose([*MLP, "precision=bf16"]).precision)
+    read = [load_trained(made.path, CPU, executed_in=executed).module for executed in (None, bf16)]
+    first, second = map(tensors_of, read)
+    assert first.keys() == second.keys()
+    for tensor, other in zip(first.values(), second.values(), strict=True):
+        assert tensor.dtype == other.dtype
+        assert torch.equal(tensor, other)
 
 
 def test_eight_bits_take_a_quarter_of_the_bytes_of_what_is_converted(vit: Made) -> None:

@@ -6,8 +6,9 @@ layers here, whose state is plain tensors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,18 @@ class Quantized:
         return grouped.reshape(self.weight.shape)
 
 
-class Static(nn.Module):
+class KeepsScales(nn.Module):
+    """Scales stay what they are where a model is cast to another type: only its other weights are."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def moved(one: Tensor) -> Tensor:
+            found = fn(one)
+            return found if isinstance(one, nn.Parameter) or found.dtype == one.dtype else one.to(found.device)
+
+        return super()._apply(moved, recurse)
+
+
+class Static(KeepsScales):
     """A layer with int8 weights, a scale for each output, whose inputs are rounded to uint8 by a scale that calibration has fixed.
 
     Written in the operations that inductor's passes for x86 processors look for, by which int8 products replace what they say
@@ -127,7 +139,7 @@ class StaticConv2d(Static):
         return F.conv2d(inputs, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
-class Int4Linear(nn.Module):
+class Int4Linear(KeepsScales):
     """A linear layer with weights of four bits, a scale and an offset for each group of inputs; activations stay as they are.
 
     In a file, and in memory beside what the kernel takes, two weights share a byte. On processors torch's own kernel multiplies
