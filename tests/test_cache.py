@@ -84,9 +84,8 @@ def test_one_that_was_not_measured_will_not_do_where_that_is_wanted(store: Path)
 
 def test_one_that_began_with_other_weights_is_not(store: Path) -> None:
     own = entry(store, parents=["that"])
-    assert found(store, parents=("that",))[0] == own
-    assert found(store, parents=("another",))[0] is None
-    assert found(store, parents=())[0] is None
+    assert found(store, parent="that")[0] == own
+    assert found(store, parent="another")[0] is None
 
 
 def test_one_that_did_not_end_well_is_not(store: Path) -> None:

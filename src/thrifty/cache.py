@@ -97,8 +97,8 @@ class Wanted:
     """Of `data_stamp`."""
     measured: bool = False
     """Whether its run must have measured it."""
-    parents: tuple[str, ...] | None = None
-    """Runs whose weights it must have begun with; None lets it begin with any."""
+    parent: str | None = None
+    """The run whose weights it must have begun with; None lets it begin with any."""
 
     def is_made_by(self, record: dict[str, Any]) -> bool:
         """Whether a run has made it."""
@@ -106,7 +106,7 @@ class Wanted:
             record["status"] == "ok"
             and record["environment"].get("training_code") == self.code
             and record["data"].get("stamp") == self.stamp
-            and (self.parents is None or tuple(record["parents"]) == self.parents)
+            and (self.parent is None or record["parents"][:1] == [self.parent])
             and (not self.measured or record["config"]["measure"]["seconds"] > 0)
             and weights_hash(record["config"]) == self.weights
         )

@@ -33,7 +33,7 @@ def test_defaults_of_a_search() -> None:
         (["method=optimize", "method.seconds=0"], "must be above 0"),
         (["method=optimize", "method.threads=[0]"], "must be at least 1"),
         (["method=optimize", "devices=2"], "take devices=1"),
-        (["method=optimize", "quantizer=int8_static"], "goes with method=quantize only"),
+        (["method=optimize", "quantizer=int8_static"], "goes with method=quantize or prune_quantize only"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(typed: list[str], says: str) -> None:

@@ -11,7 +11,7 @@ from thrifty.config.choices.budgets import Budget
 from thrifty.config.choices.engines import Compile, Engine
 from thrifty.config.choices.loggers import Logger, Wandb
 from thrifty.config.choices.measures import Measure
-from thrifty.config.choices.methods import Method, Optimize, Prune, Quantize
+from thrifty.config.choices.methods import Method, Optimize, Prune, PruneQuantize, Quantize
 from thrifty.config.choices.optimizers import (
     Adafactor,
     Adagrad,
@@ -67,6 +67,7 @@ CHOICES: dict[str, dict[str, Choice]] = {
         "train": Choice(Method, "thrifty.methods.train:TrainMethod"),
         "prune": Choice(Prune, "thrifty.methods.prune:PruneMethod"),
         "quantize": Choice(Quantize, "thrifty.methods.quantize:QuantizeMethod"),
+        "prune_quantize": Choice(PruneQuantize, "thrifty.methods.prune_quantize:PruneQuantizeMethod"),
         "optimize": Choice(Optimize, "thrifty.methods.optimize:OptimizeMethod"),
     },
     "pruner": {
@@ -135,10 +136,10 @@ CHOICES: dict[str, dict[str, Choice]] = {
 
 
 ONLY_WITH = {
-    "pruner": ("prune",),
-    "sparsity": ("prune",),
-    "quantizer": ("quantize",),
-    "max_quality_loss": ("prune", "quantize", "optimize"),
+    "pruner": ("prune", "prune_quantize"),
+    "sparsity": ("prune", "prune_quantize"),
+    "quantizer": ("quantize", "prune_quantize"),
+    "max_quality_loss": ("prune", "quantize", "prune_quantize", "optimize"),
     "objective": ("optimize",),
 }
 """Groups and keys that go with some methods only, and which."""

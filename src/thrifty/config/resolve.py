@@ -31,7 +31,7 @@ def resolve(config: Config) -> Config:
             budget.steps, budget.epochs = task.QUICK_STEPS, task.QUICK_EPOCHS
         else:
             budget.epochs = task.FULL_EPOCHS
-    if config.method.name == "prune":
+    if config.pruner is not None:
         _resolve_sparsity(config)
     if isinstance(config.method, Optimize):
         _resolve_search(config, config.method)

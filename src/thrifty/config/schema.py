@@ -10,7 +10,7 @@ from thrifty.config.choices.budgets import Budget
 from thrifty.config.choices.engines import Engine
 from thrifty.config.choices.loggers import Logger
 from thrifty.config.choices.measures import Measure
-from thrifty.config.choices.methods import Method, Optimize, Prune, Quantize
+from thrifty.config.choices.methods import Method, Optimize, Prune, PruneQuantize, Quantize
 from thrifty.config.choices.optimizers import Optimizer
 from thrifty.config.choices.precisions import Precision
 from thrifty.config.choices.pruners import Pruner
@@ -106,7 +106,7 @@ class Config:
         at_least=0,
         below=1,
         words=("auto",),
-        null="0.5 with method=prune",
+        null="0.5 where a pruner is",
     )
     max_quality_loss: float | None = key(
         "quality points that compressing may cost: 100 x the difference of a fraction, percent of an error; with method=quantize the layers "
@@ -185,6 +185,8 @@ class Config:
             raise BadConfiguration(
                 f"max_quality_loss={self.max_quality_loss:g}: bounds what sparsity=auto may cost; add sparsity=auto"
             )
+        if pruner is not None and isinstance(method, PruneQuantize):
+            self._check_pruned_first(pruner)
         if pruner is None or not isinstance(method, Prune):
             return
         paces = [one for one in pruner.PACES if not (method.rewind and one == "gradual")]
@@ -214,6 +216,15 @@ class Config:
             raise BadConfiguration(
                 f"pruner={pruner.name} method.rewind=true: do not go together; the first weights belong to units that are gone, so take "
                 "a pruner that masks, such as magnitude"
+            )
+
+    def _check_pruned_first(self, pruner: Pruner) -> None:
+        alone = "prune first, by method=prune, and name that run: method=quantize checkpoint=RUN"
+        if self.sparsity == "auto":
+            raise BadConfiguration(f"sparsity=auto method=prune_quantize: do not go together; {alone}")
+        if "one_shot" not in pruner.PACES:
+            raise BadConfiguration(
+                f"pruner={pruner.name} method=prune_quantize: do not go together; it prunes by method.pace={' or '.join(pruner.PACES)}, so {alone}"
             )
 
     def _check_quantizing(self) -> None:

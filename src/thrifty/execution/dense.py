@@ -22,9 +22,14 @@ _OF_THIS_RUN = ("method", "profile", "engine", "name", "tags", "resume", *ONLY_W
 """Keys, and groups of them, that a compression has for itself."""
 
 
+Make = Callable[[Config, list[str], Path, Path | None], Outcome]
+"""(config, overrides, directory, origin) -> Outcome: runs an experiment, its own directory within the one given; `origin` is the run whose
+model it begins with."""
+
+
 @dataclass(frozen=True)
 class Dense:
-    """Where the dense model lies, or how its training failed."""
+    """Where the model lies that a compression begins with, or how making it failed."""
 
     path: Path | None
     failed: Outcome | None = None
@@ -35,14 +40,45 @@ def dense_overrides(overrides: list[str]) -> list[str]:
     return [one.input_line or "" for one in parse(overrides) if one.key_or_group.split(".")[0] not in _OF_THIS_RUN]
 
 
-def dense_run(
-    config: Config, overrides: list[str], tell: Callable[[str], None], train: Callable[[Config, list[str], Path], Outcome]
-) -> Dense:
+def pruned_overrides(overrides: list[str]) -> list[str]:
+    """Those of the pruning that method=prune_quantize begins with."""
+    own = ("pruner", "sparsity")
+    keys = [(one.key_or_group.split(".")[0], one.input_line or "") for one in parse(overrides)]
+    return [*(text for key, text in keys if key in own or key not in _OF_THIS_RUN), "method=prune"]
+
+
+def beginning_run(config: Config, overrides: list[str], tell: Callable[[str], None], make: Make) -> Dense:
+    """The run whose model a compression begins with, made now where there is none.
+
+    Raises:
+        BadConfiguration, BadData: as `dense_run`.
+    """
+    if config.method.name == "prune_quantize":
+        return _pruned_run(config, overrides, tell, make)
+    return dense_run(config, overrides, tell, make)
+
+
+def _pruned_run(config: Config, overrides: list[str], tell: Callable[[str], None], make: Make) -> Dense:
+    pruned = pruned_overrides(overrides)
+    of_pruned = compose(pruned)
+    dense = dense_run(of_pruned, pruned, tell, make)
+    if (origin := dense.path) is None:
+        return dense
+    return _kept(
+        of_pruned,
+        lambda: compressed_before(of_pruned, origin, tell, "the pruned model"),
+        lambda directory: make(of_pruned, pruned, directory, origin),
+        "prunes the same model",
+        "the dense model is pruned, once for all that begins with it",
+        tell,
+    )
+
+
+def dense_run(config: Config, overrides: list[str], tell: Callable[[str], None], make: Make) -> Dense:
     """The run that `checkpoint` names, an equal one that is finished, or a new one, kept in the store's cache.
 
     Args:
         tell: receives a sentence on what is being done.
-        train: runs an experiment, its directory within the one given.
 
     Raises:
         BadConfiguration: no such run, or a launcher has started several of these commands.
@@ -67,13 +103,33 @@ def dense_run(
             tell(f"the dense model is that of {path.name}, trained before")
         return path
 
+    return _kept(
+        of_dense,
+        found,
+        lambda directory: make(of_dense, dense, directory, None),
+        "trains the same dense model",
+        "first the dense model is trained, once for all that begins with it",
+        tell,
+    )
+
+
+def _kept(
+    config: Config,
+    found: Callable[[], Path | None],
+    make: Callable[[Path], Outcome],
+    what_another_does: str,
+    what_we_do: str,
+    tell: Callable[[str], None],
+) -> Dense:
+    """What is found, or made now by one command at a time, and kept in the store's cache."""
     if (path := found()) is not None:
         return Dense(path)
-    with cache.held(store, wanted.weights, "waiting for another command that trains the same dense model", tell):
+    store = Path(config.store)
+    with cache.held(store, weights_hash(plain(config)), f"waiting for another command that {what_another_does}", tell):
         if (path := found()) is not None:
             return Dense(path)
-        tell("first the dense model is trained, once for all that begins with it")
-        outcome = train(of_dense, dense, cache.cache_directory(store))
+        tell(what_we_do)
+        outcome = make(cache.cache_directory(store))
         if outcome.exit_code or outcome.path is None:
             return Dense(None, outcome)
         for gone in cache.keep_within_bound(store, outcome.path):
@@ -81,19 +137,19 @@ def dense_run(
         return Dense(outcome.path)
 
 
-def compressed_before(config: Config, dense: Path, tell: Callable[[str], None]) -> Path | None:
+def compressed_before(config: Config, dense: Path, tell: Callable[[str], None], what: str = "the compression") -> Path | None:
     """A finished run that has compressed the same dense model in the same way, however it executed and measured the result."""
     if config.devices != 1:  # every rank would have to be told
         return None
-    path = _found(Path(config.store), _wanted(config, parents=(dense.name,)), tell)
+    path = _found(Path(config.store), _wanted(config, parent=dense.name), tell)
     if path is not None:
-        tell(f"the compression is that of {path.name}, made before")
+        tell(f"{what} is that of {path.name}, made before")
     return path
 
 
-def _wanted(config: Config, measured: bool = False, parents: tuple[str, ...] | None = None) -> cache.Wanted:
+def _wanted(config: Config, measured: bool = False, parent: str | None = None) -> cache.Wanted:
     stamp = data_stamp(getattr(config.task, "path", None))
-    return cache.Wanted(config.method.name, weights_hash(plain(config)), training_code(), stamp, measured, parents)
+    return cache.Wanted(config.method.name, weights_hash(plain(config)), training_code(), stamp, measured, parent)
 
 
 def _found(store: Path, wanted: cache.Wanted, tell: Callable[[str], None]) -> Path | None:

@@ -16,7 +16,7 @@ from thrifty.errors import BadData, ThriftyError
 from thrifty.events import Event, Finished, Preparing, Told
 from thrifty.execution.batch_size import BatchSize, find_batch_size
 from thrifty.execution.beginning import FROM_NOTHING, Beginning
-from thrifty.execution.dense import compressed_before, dense_run
+from thrifty.execution.dense import beginning_run, compressed_before
 from thrifty.execution.fork_server import warm_up
 from thrifty.execution.launch import Outcome, launch
 from thrifty.execution.ranks import ranks_to_start
@@ -95,11 +95,11 @@ def _compression(
     def tell(sentence: str) -> None:
         show.handle(Told(sentence))
 
-    def train(dense: Config, its_overrides: list[str], directory: Path) -> Outcome:
-        return _experiment(dense, its_overrides, directory, show, group)
+    def make(first: Config, its_overrides: list[str], directory: Path, origin: Path | None) -> Outcome:
+        return _experiment(first, its_overrides, directory, show, group, Beginning(origin=origin))
 
     try:
-        dense = dense_run(config, overrides, tell, train)
+        dense = beginning_run(config, overrides, tell, make)
         if dense.path is None:
             assert dense.failed is not None
             return dense.failed

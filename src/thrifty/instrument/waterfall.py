@@ -86,7 +86,7 @@ def waterfall(run: Path, record: dict[str, Any], tell: Callable[[str], None]) ->
         BadData: its record was altered.
     """
     config = record["config"]
-    path = find_run(Path(config["store"]), record["parents"][0])
+    path = find_run(Path(config["store"]), record["parents"][-1])
     dense_record = read_record(path)
     # By the threads of this run, and by its engine where that is not part of what is asked: the dense one may have been made for others.
     engine = dense_engine(config)
@@ -117,7 +117,7 @@ def dense_engine(config: dict[str, Any]) -> dict[str, Any]:
     for them save, against PyTorch as it is.
     """
     engine = config["engine"]
-    if config["method"]["name"] in ("quantize", "optimize") or engine["name"] == "semi_structured":
+    if config["method"]["name"] in ("quantize", "prune_quantize", "optimize") or engine["name"] == "semi_structured":
         return {"name": "eager"}
     return engine
 

@@ -38,7 +38,12 @@ def next_steps(record: dict[str, Any], most: int = 3) -> list[Advice]:
         return list(_after_a_stop(record))
     if status != "ok":
         return []
-    after = {"prune": _after_pruning, "quantize": _after_quantising, "optimize": _after_optimising}
+    after = {
+        "prune": _after_pruning,
+        "quantize": _after_quantising,
+        "prune_quantize": _after_quantising,
+        "optimize": _after_optimising,
+    }
     found = after.get(method_of(record), _after_success)(record)
     return [*list(found)[: most - 1], _use(record)]
 

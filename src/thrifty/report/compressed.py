@@ -7,7 +7,7 @@ from typing import Any
 from thrifty.config.registry import CHOICES
 from thrifty.report.listing import written_at
 
-COMPRESSIONS = {"prune": "pruned", "quantize": "quantised", "optimize": "optimised"}
+COMPRESSIONS = {"prune": "pruned", "quantize": "quantised", "prune_quantize": "pruned and quantised", "optimize": "optimised"}
 """Methods that begin with a dense model, and what their result is called."""
 
 

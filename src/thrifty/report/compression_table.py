@@ -23,6 +23,7 @@ _NONE = "-"
 _ASKED = {
     "prune": ("pruner", "sparsity"),
     "quantize": ("quantizer", "engine"),
+    "prune_quantize": ("pruner", "sparsity", "quantizer", "engine"),
     "optimize": ("objective", "quantizer", "engine"),
 }
 """What is always told of a method's runs."""
@@ -104,9 +105,14 @@ def _without_intervals(column: Column) -> Column:
 
 def _one_per_dense_model(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """For each dense model the first record that was compared with it."""
-    found = {tuple(one["parents"]): one for one in reversed(records) if compared(one, deciding_metric(one))}
-    order = dict.fromkeys(tuple(one["parents"]) for one in records)
+    found = {_dense_model(one): one for one in reversed(records) if compared(one, deciding_metric(one))}
+    order = dict.fromkeys(map(_dense_model, records))
     return [found[one] for one in order if one in found]
+
+
+def _dense_model(record: dict[str, Any]) -> str | None:
+    """The run that a compression is held against: of one in two steps that before the first."""
+    return record["parents"][-1] if record["parents"] else None
 
 
 def _key_columns(rows: Rows, records: Sequence[dict[str, Any]]) -> Iterator[Column]:
@@ -127,7 +133,7 @@ def _given(record: dict[str, Any], key: str) -> str:
 
 def _of_dense(key: str, record: dict[str, Any], records: Sequence[dict[str, Any]]) -> str:
     """What all runs of a dense model share under a key, and it with them."""
-    values = {_given(one, key) for one in records if one["parents"] == record["parents"]}
+    values = {_given(one, key) for one in records if _dense_model(one) == _dense_model(record)}
     return _NONE if key.split(".")[0] in _OF_COMPRESSING or len(values) > 1 else values.pop()
 
 

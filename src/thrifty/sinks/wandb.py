@@ -13,7 +13,6 @@ from thrifty.config.choices.loggers import Wandb
 from thrifty.errors import Unsupported
 from thrifty.events import Event, Finished, HistoryRow, Started, SweepEnded
 
-_JOB_TYPES = {"train": "train", "prune": "prune", "quantize": "quantize", "optimize": "optimize"}
 _SERVER_SECONDS = 20
 """How long wandb's server may take to take a run in; the worker's events wait meanwhile."""
 
@@ -83,7 +82,7 @@ class WandbSink:
         return self._begin(
             event.path,
             config["name"] or event.id,
-            _JOB_TYPES[config["method"]["name"]],
+            config["method"]["name"],
             [*_choices(config), *config["tags"]],
             {**config, "id": event.id},
         )

@@ -75,6 +75,11 @@ class Quantize(Method):
     sensitivity: bool = key("first quantise each layer alone, to see which to spare")
 
 
+@dataclass(kw_only=True)
+class PruneQuantize(Quantize):
+    """Prune a dense model as method=prune does, then give what is left fewer bits."""
+
+
 NO_QUANTIZER = "none"
 """In a list of quantizers, the model as it is."""
 

@@ -1,0 +1,38 @@
+"""method=prune_quantize: a model that was pruned first gets fewer bits; both are held against the dense one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from thrifty.execution.beginning import FROM_NOTHING, Beginning
+from thrifty.methods.quantize import QuantizeMethod
+from thrifty.metrics import measured
+
+_OF_BOTH = ("compress/time_s", "compress/flops")
+
+
+class PruneQuantizeMethod(QuantizeMethod):
+    """As method=quantize of the pruned model; what pruning cost is part of what this costs."""
+
+    def prepare(self, given: Collection[str], beginning: Beginning = FROM_NOTHING) -> dict[str, Any]:
+        """As for quantising.
+
+        Raises:
+            BadConfiguration, BadData, Unsupported: as there.
+        """
+        about = super().prepare(given, beginning)
+        self.parents = [*self.parents, *self.dense_record["parents"]]
+        return about
+
+    def _tell_cost(self) -> None:
+        super()._tell_cost()
+        metrics, pruning = self.findings.metrics, self.dense_record["metrics"]
+        if "compress/sparsity" in pruning:
+            metrics["compress/sparsity"] = pruning["compress/sparsity"]
+        if self._before is not None:  # what is taken over holds both
+            return
+        for name in _OF_BOTH:
+            first, second = pruning.get(name, {}).get("value"), metrics.get(name, {}).get("value")
+            if first is not None:
+                metrics[name] = measured(first + (second or 0))
