@@ -14,7 +14,8 @@ from thrifty.config.sweep import Sampler, Sweep
 from thrifty.config.sweep_files import sweep_of
 from thrifty.errors import BadConfiguration, BadData
 from thrifty.sweeps.objectives import constraint_of, objective_of
-from thrifty.sweeps.study import JOURNAL, Study, without_password
+from thrifty.sweeps.storage import JOURNAL, without_password
+from thrifty.sweeps.study import Study
 
 ONE = ("validation/loss: minimize",)
 TWO = ("validation/accuracy: maximize", "infer/latency_ms: minimize")

@@ -25,8 +25,9 @@ from thrifty.sweeps.memory_order import needs_as_much
 from thrifty.sweeps.objectives import Constraint, Objective, constraint_of, objective_of, value_in
 from thrifty.sweeps.planned import Planned
 from thrifty.sweeps.runs import Runs
+from thrifty.sweeps.samplers import sampler_of
 from thrifty.sweeps.stopping import check_stopper, stopping_of
-from thrifty.sweeps.study import Study, Trial, sampler_of
+from thrifty.sweeps.study import Study, Trial
 from thrifty.sweeps.view import View
 
 _COMPARED = ("seed", "budget.flops")

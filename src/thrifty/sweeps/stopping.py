@@ -15,7 +15,8 @@ from thrifty.errors import BadConfiguration
 from thrifty.events import Validated
 from thrifty.sweeps.objectives import MAXIMIZE, Objective, objective_of
 from thrifty.sweeps.rungs import goes_on, passed
-from thrifty.sweeps.study import ASKED_AGAIN, first_line, quietly, storage_at
+from thrifty.sweeps.storage import first_line, quietly, storage_at
+from thrifty.sweeps.study import ASKED_AGAIN
 
 if TYPE_CHECKING:
     import optuna

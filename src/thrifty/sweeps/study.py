@@ -5,33 +5,34 @@ Source: Akiba et al., "Optuna: A Next-generation Hyperparameter Optimization Fra
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import hashlib
 import platform
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from thrifty.config.space import Dimension, Space
-from thrifty.config.sweep import Sampler, Sweep
+from thrifty.config.sweep import Sweep
 from thrifty.errors import BadConfiguration, BadData, Unsupported
 from thrifty.record import NOT_IDENTITY
 from thrifty.sweeps.objectives import MAXIMIZE, Constraint, Objective
+from thrifty.sweeps.samplers import sampler_of
+from thrifty.sweeps.storage import (
+    DRIVERS,
+    first_line,
+    quietly,
+    read_at_once,
+    storage_at,
+    while_others_begin_it,
+    without_password,
+)
 
 if TYPE_CHECKING:
     import optuna
 
-JOURNAL = "study.journal"
 ASKED_AGAIN = "asked again"
 """Attribute of a trial that was given up, to be made as another."""
-_DRIVERS: dict[str, str] = dict.fromkeys(("psycopg", "psycopg2"), "'thrifty[postgres]'")
-"""What to install for a driver that an address asks for: psycopg2 is what SQLAlchemy takes where it names none."""
-_TRIES = 5
-_T = TypeVar("_T")
 _MOST_FOR_IMPORTANCES = 200
 _WHAT, _WHERE, _RUN, _REASON = "thrifty", "sweep", "run", "reason"
 _IMPORTANCES = "importances"
@@ -115,11 +116,11 @@ class Study:
             return study, before
 
         try:
-            with _read_at_once():
-                self._study, before = opened() if settings.storage is None else _while_others_begin_it(opened)
+            with read_at_once():
+                self._study, before = opened() if settings.storage is None else while_others_begin_it(opened)
         except ModuleNotFoundError as error:
             missing = error.name or "a library"
-            raise Unsupported(f"{where}: needs {missing}; pip install {_DRIVERS.get(missing, missing)}") from error
+            raise Unsupported(f"{where}: needs {missing}; pip install {DRIVERS.get(missing, missing)}") from error
         except Exception as error:  # whatever a database's library raises
             raise BadData(f"{where}: cannot be opened ({first_line(error, settings.storage)})") from error
         if before is not None and before != what:
@@ -337,14 +338,6 @@ class Study:
         return shares
 
 
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Optuna calls experimental what we use on purpose."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -358,83 +351,3 @@ def _distribution(dimension: Dimension) -> optuna.distributions.BaseDistribution
 
 def _typed(dimension: Dimension, value: Any) -> str:
     return str(value) if dimension.numbers is None else dimension.numbers.text(value)
-
-
-def sampler_of(which: Sampler, seed: int, objectives: int) -> optuna.samplers.BaseSampler:
-    """Who proposes trials for so many objectives.
-
-    Raises:
-        BadConfiguration: one that goes with a single objective.
-        Unsupported: a library that it needs is not installed.
-    """
-    import optuna
-
-    samplers: dict[Sampler, Any] = {
-        Sampler.tpe: lambda: optuna.samplers.TPESampler(seed=seed),
-        Sampler.random: lambda: optuna.samplers.RandomSampler(seed=seed),
-        Sampler.gp: lambda: optuna.samplers.GPSampler(seed=seed),
-        Sampler.cmaes: lambda: optuna.samplers.CmaEsSampler(seed=seed),
-        Sampler.nsgaii: lambda: optuna.samplers.NSGAIISampler(seed=seed),
-        Sampler.nsgaiii: lambda: optuna.samplers.NSGAIIISampler(seed=seed),
-        Sampler.qmc: lambda: optuna.samplers.QMCSampler(seed=seed),
-        Sampler.brute_force: lambda: optuna.samplers.BruteForceSampler(seed=seed),
-    }
-    if which is Sampler.cmaes and objectives > 1:
-        raise BadConfiguration("sweep.sampler=cmaes: goes with one objective; take tpe, gp or nsgaii for several")
-    try:
-        with quietly():
-            return samplers[which]()
-    except ModuleNotFoundError as error:
-        raise Unsupported(f"sweep.sampler={which.name}: needs {error.name}; pip install {error.name}, or take tpe") from error
-
-
-def storage_at(url: str | None, directory: Path) -> optuna.storages.BaseStorage | str:
-    """The storage that a search has: at an address, or the journal in its sweep's directory."""
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    if url is not None:
-        return url
-    directory.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(directory / JOURNAL)))
-
-
-@contextlib.contextmanager
-def _read_at_once() -> Iterator[None]:
-    """What is read stays for as long as the process: a collector that looks through it time and again takes a sixth of the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-def _while_others_begin_it(opened: Callable[[], _T]) -> _T:
-    """Open a storage, again where another process has made the same tables or rows at the same moment."""
-    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
-
-    for again in range(1, _TRIES):
-        try:
-            return opened()
-        except (IntegrityError, ProgrammingError, OperationalError) as error:
-            if not isinstance(error, IntegrityError) and "already exists" not in str(error):
-                raise
-            time.sleep(0.1 * again)
-    return opened()
-
-
-def without_password(url: str) -> str:
-    """A storage's address as it may be told."""
-    head, sign, rest = url.partition("://")
-    user, at, host = rest.rpartition("@")
-    return f"{head}{sign}{user.partition(':')[0]}:***@{host}" if at and ":" in user else url
-
-
-def first_line(error: BaseException, url: str | None) -> str:
-    """What an error of a storage's says, without the password in its address."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    if url is not None:
-        password = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
-        text = text.replace(password, "***") if password else text
-    return f"{type(error).__name__}: {text}"[:300]
