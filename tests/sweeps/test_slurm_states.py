@@ -74,6 +74,20 @@ def test_what_is_preempted_and_not_queued_again_is_submitted_again_but_not_for_e
     assert [json.loads((run / "result.json").read_text())["status"] for run in cli.runs()] == ["preempted"]
 
 
+def test_what_its_turn_alone_does_not_begin_is_told_once(cli: Cli) -> None:
+    """SLURM keeps it for ever, and without a word, where no node of a partition has what it asks for."""
+    waits = "printf '7_0 PENDING 0 PartitionConfig\\n7_1 PENDING 0 (Resources)\\n'"
+    ended = "printf '7_0 NODE_FAIL 0 None\\n7_1 NODE_FAIL 0 None\\n'"
+    squeue = f"echo x >> $(dirname $0)/asked; if [ $(wc -l < $(dirname $0)/asked) -lt 4 ]; then {waits}; else {ended}; fi"
+    path = commands(cli.cwd / "bin", sbatch="echo Submitted batch job 7", squeue=squeue)
+    done = cli(*GRID, code=5, PATH=path)
+    told = [line for line in done.stderr.splitlines() if "SLURM does not begin" in line]
+    assert told == [
+        "SLURM does not begin job 7_0: PartitionConfig; if it asks for what no node of the partition has, change sweep.slurm "
+        "(`scontrol show job 7_0`, `sinfo`)"
+    ]
+
+
 def test_jobs_of_an_attempt_whose_command_line_is_gone_are_ended_first(cli: Cli) -> None:
     """Killed hard, it has left them in the queue: two jobs must not run one experiment."""
     path = commands(

@@ -14,6 +14,7 @@ from typing import Any
 from thrifty.config.compose import plain
 from thrifty.config.slurm import Slurm
 from thrifty.errors import BadData, ThriftyError, Unsupported
+from thrifty.events import Told
 from thrifty.execution.death import first_line
 from thrifty.execution.launch import Outcome
 from thrifty.record import config_hash, new_record
@@ -82,6 +83,7 @@ class SlurmJobs:
         self._open: dict[int, _Submitted] = {}
         self._stopped_by: int | None = None
         self._asked_at = float("-inf")
+        self._told_waiting: set[str] = set()
         self._earlier = [one.name.removesuffix("_submitted.pkl") for one in sorted(folder.glob("*_submitted.pkl"))]
         """Jobs of an attempt at this sweep whose command line is gone."""
 
@@ -165,6 +167,9 @@ class SlurmJobs:
             return happened
         for key, one in list(self._open.items()):
             state = states.get(one.id, UNKNOWN)
+            if state.waits_for is not None and state.waits_for not in self._told_waiting:
+                self._told_waiting.add(state.waits_for)
+                happened.append((key, Told(_waiting(one.id, state.waits_for))))
             outcome = self._outcome(one, state, self._valid(one, state, results[key]), due)
             if outcome is not None:
                 del self._open[key]
@@ -229,6 +234,13 @@ class SlurmJobs:
         except ThriftyError as error:
             return Outcome(code, None, None, str(error))
         return Outcome(code, made.path, made.record, reason)
+
+
+def _waiting(job_id: str, reason: str) -> str:
+    return (
+        f"SLURM does not begin job {job_id}: {reason}; if it asks for what no node of the partition has, change sweep.slurm "
+        f"(`scontrol show job {job_id}`, `sinfo`)"
+    )
 
 
 def _without_password(job: SweepJob) -> SweepJob:

@@ -16,6 +16,7 @@ LIVE = (
 """States after which there is another."""
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED")
 """Of these, before a job begins, or begins once more."""
+_WAITING_ITS_TURN = ("None", "Resources", "Priority", "JobArrayTaskLimit", "BeginTime", "Dependency", "Prolog", "Cleaning")
 _PREEMPTED_CODE, _KILLED_CODE = 143, 5
 
 
@@ -26,6 +27,8 @@ class JobState:
     name: str
     restarts: int | None = None
     """How often it was queued again; None where SLURM does not say."""
+    waits_for: str | None = None
+    """Of one that does not begin: what its turn alone will not bring about, in SLURM's words."""
 
 
 UNKNOWN = JobState("UNKNOWN")
@@ -33,12 +36,12 @@ UNKNOWN = JobState("UNKNOWN")
 
 def states_of(ids: Sequence[str]) -> dict[str, JobState] | None:
     """State of each job that SLURM knows: of the queue, or of the accounting where there is one; None where it does not answer."""
-    columns = "JobArrayID:60,State:40,RestartCnt:12"
+    columns = "JobArrayID:60,State:40,RestartCnt:12,Reason:200"
     answer = _asked("squeue", "-h", "-r", "-t", "all", "-u", getpass.getuser(), "-O", columns)
     if answer is None:
         return None
-    lines = [line.split() for line in answer.splitlines()]
-    known = {line[0]: JobState(line[1], int(line[2])) for line in lines if len(line) == 3}
+    lines = [line.split(None, 3) for line in answer.splitlines()]
+    known = {line[0]: JobState(line[1], int(line[2]), _waits_for(line[1], *line[3:])) for line in lines if len(line) >= 3}
     found = {one: known[one] for one in ids if one in known}
     if lost := [one for one in ids if one not in found]:
         for line in (_asked("sacct", "-n", "-X", "-P", "-o", "JobID,State", "-j", ",".join(lost)) or "").splitlines():
@@ -46,6 +49,11 @@ def states_of(ids: Sequence[str]) -> dict[str, JobState] | None:
             if name in lost and state:
                 found[name] = JobState(state.split()[0])  # "CANCELLED by 1000"
     return found
+
+
+def _waits_for(state: str, reason: str = "None") -> str | None:
+    reason = reason.strip().strip("()")
+    return reason if state == "PENDING" and reason not in _WAITING_ITS_TURN else None
 
 
 def cancel(ids: Sequence[str], *options: str) -> None:
