@@ -27,6 +27,7 @@ from thrifty.sweeps.planned import Planned
 from thrifty.sweeps.runs import Runs
 from thrifty.sweeps.samplers import sampler_of
 from thrifty.sweeps.stopping import check_stopper, stopping_of
+from thrifty.sweeps.storage import JOURNAL
 from thrifty.sweeps.study import Study, Trial
 from thrifty.sweeps.view import View
 
@@ -65,12 +66,12 @@ def run_search(arguments: Sequence[str], view: View) -> SearchResult:
     _check(asked.name, settings, space, objectives)
     begin = {one.key: _ends(one)[0] for one in space.dimensions}
     first = compose(space.point(begin))
-    if settings.resume is None:  # what goes on has been checked when it began, and may not have another space
-        _check_ends(space, begin)
     check_one_command([first])
     check_stopper(settings, objectives, first)
     store = Path(first.store)
     resumed = None if settings.resume is None else sweep_directory(store, settings.resume)
+    if resumed is None or not (resumed / JOURNAL).is_file():  # else it was checked when it began, and may have no other space
+        _check_ends(space, begin)
     title = Path(asked.name).stem
     directory = resumed or store / "sweeps" / f"{utc_stamp()}-{title}"
     sampler_of(settings.sampler, settings.seed, len(objectives))  # what it lacks is told before anything is written
