@@ -13,6 +13,7 @@ from torch import nn
 
 from chosen import chosen
 from conftest import Cli
+from thrifty.config.registry import load
 from thrifty.engines import compile as compile_engine
 from thrifty.engines.compiler import why_no_compiler
 from thrifty.measure.recompilation import graphs_compiled
@@ -152,3 +153,17 @@ def test_a_run_tells_what_compiling_cost_and_is_compared_compiled(cli: Cli, tmp_
     inductor = found["settings"]["inductor"]
     assert (inductor["graphs_from_cache"], inductor["graphs_compiled"], inductor["compile_threads"]) == (1, 0, 1)
     assert "semaphore" not in done.stderr
+
+
+@NEEDS_COMPILER
+@pytest.mark.parametrize("scheme", ["int8_dynamic", "int8_weight"])
+def test_a_single_row_of_integers(scheme: str) -> None:
+    """As a token is by itself; inductor gives it strides that oneDNN reads other memory by."""
+    torch.manual_seed(0)
+    quantizer = load("quantizer", scheme)(chosen(f"quantizer={scheme}"))
+    layer = quantizer.converted(nn.Linear(128, 32)).eval()
+    inputs = torch.randn(1, 1, 128)
+    with torch.inference_mode():
+        expected = layer(inputs)
+        found = compile_engine.Compile("default").prepare(layer, (inputs,))(inputs)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

@@ -138,8 +138,13 @@ def _every_token_is_as_pytorch_has_it(name: str, dtype: str, tmp_path: Path) -> 
     assert bool(made) == one.exports
 
 
-@pytest.mark.parametrize("scheme", ["int8_dynamic", "int8_weight", "int4_weight"])
-@pytest.mark.parametrize("name", [name for name in sorted(CHOICES["engine"]) if name not in COMPILING])
+def _of_integers() -> Iterator[Any]:
+    for name in sorted(CHOICES["engine"]):
+        for scheme in ("int8_dynamic", "int8_weight", "int4_weight"):
+            yield pytest.param(name, scheme, marks=[pytest.mark.slow] if name in COMPILING else [])
+
+
+@pytest.mark.parametrize(("name", "scheme"), list(_of_integers()))
 def test_integers_token_by_token(name: str, scheme: str) -> None:
     engine(name)
     apart(name, _integers_token_by_token, scheme)

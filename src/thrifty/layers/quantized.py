@@ -197,6 +197,22 @@ class Int4Linear(KeepsScales):
         return outputs if self.bias is None else outputs + self.bias.to(outputs.dtype)
 
 
+class RowsLinear(nn.Linear):
+    """A linear layer that takes its inputs as rows, with the weight of another; (..., inputs) -> (..., outputs).
+
+    Compiled, (1, 1, inputs), a token by itself, would be read as one row that begins where the next one does, and torch 2.13's product
+    of integers takes such a stride of 0 at its word: what comes out is of other memory, thousands of times too large.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__(layer.in_features, layer.out_features, bias=False, device="meta")
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The product."""
+        return super().forward(input.reshape(-1, self.in_features)).view(*input.shape[:-1], self.out_features)
+
+
 def quantized(layer: nn.Module) -> Quantized | None:
     """What of a layer is quantised; None where nothing is."""
     if isinstance(layer, (Static, Int4Linear)):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from thrifty.config.choices import quantizers
+from thrifty.layers.quantized import RowsLinear
 from thrifty.quantizers.torchao_linear import TorchaoLinear, torchao_quantization
 
 
@@ -19,6 +20,12 @@ class Int8Dynamic(TorchaoLinear):
     def settings(self) -> Any:
         """torchao's configuration."""
         return torchao_quantization().Int8DynamicActivationInt8WeightConfig(set_inductor_config=False)
+
+    def converted(self, layer: nn.Module, inputs: tuple[float, int] | None = None) -> nn.Module:
+        """A layer that is right for a single row, too."""
+        found = super().converted(layer)
+        assert isinstance(found, nn.Linear)
+        return RowsLinear(found)
 
     def rounded(self, weight: Tensor) -> Tensor:
         """The nearest of 256 values for each output."""
