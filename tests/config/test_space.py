@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from thrifty.config.registry import CHOICES
-from thrifty.config.space import Dimension, Interval, space_of
+from thrifty.config.space import Dimension, Interval, label, space_of
 from thrifty.errors import BadConfiguration
 
 
@@ -92,6 +92,8 @@ def test_where_the_method_varies_a_point_has_the_keys_that_go_with_it() -> None:
     assert space.point(values | {"method": "train"}) == ["task=tabular", "method=train"]
     assert space.point(values | {"method": "prune"}) == ["task=tabular", "method=prune", "pruner=random", "sparsity=0.5"]
     assert space.point(values | {"method": "quantize"}) == ["task=tabular", "method=quantize", "quantizer=int8_weight"]
+    assert label({"method": "quantize"} | values) == "method=quantize quantizer=int8_weight"
+    assert label(values) == "pruner=random quantizer=int8_weight"
     one = space_of(["method=prune", "pruner=magnitude,random"])
     assert one.point({"pruner": "random"}) == ["method=prune", "pruner=random"]
 

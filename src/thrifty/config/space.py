@@ -83,8 +83,17 @@ class Space:
         return [
             one if isinstance(one, str) else f"{one.key}={values[one.key]}"
             for one in self.parts
-            if method is None or method in _methods_of(one if isinstance(one, str) else one.key, method)
+            if _goes_with(one if isinstance(one, str) else one.key, method)
         ]
+
+
+def label(values: Mapping[str, str]) -> str:
+    """What an experiment is called among others of its search, without keys that its method leaves out."""
+    return " ".join(f"{key}={value}" for key, value in values.items() if _goes_with(key, values.get("method")))
+
+
+def _goes_with(override: str, method: str | None) -> bool:
+    return method is None or method in _methods_of(override, method)
 
 
 def _methods_of(override: str, method: str) -> tuple[str, ...]:

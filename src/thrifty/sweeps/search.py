@@ -10,7 +10,7 @@ from typing import Any
 
 from thrifty.config.compose import compose
 from thrifty.config.registry import ONLY_WITH
-from thrifty.config.space import Dimension, Space, space_of
+from thrifty.config.space import Dimension, Space, label, space_of
 from thrifty.config.sweep import Sweep
 from thrifty.config.sweep_files import sweep_of
 from thrifty.errors import BadConfiguration, OutOfMemory, ThriftyError
@@ -172,17 +172,17 @@ class _Search:
             return None
         proposal = self.study.propose()
         self._open += 1
-        label = " ".join(f"{key}={value}" for key, value in proposal.values.items())
+        called = label(proposal.values)
         overrides = self.space.point(proposal.values)
         less = next((one for one in self.study.out_of_memory() if needs_as_much(proposal.values, one.values)), None)
         if less is not None:
             why = f"needs at least as much memory as trial {less.number}, which ran out of it"
-            return Planned(proposal.number, label, overrides, None, Outcome(OutOfMemory.exit_code, None, None, why))
+            return Planned(proposal.number, called, overrides, None, Outcome(OutOfMemory.exit_code, None, None, why))
         try:
             stopping = stopping_of(self.settings, str(self.study.directory), self.study.name, proposal.number)
-            return Planned(proposal.number, label, overrides, compose(overrides), stopping=stopping)
+            return Planned(proposal.number, called, overrides, compose(overrides), stopping=stopping)
         except ThriftyError as error:  # values that do not go together
-            return Planned(proposal.number, label, overrides, None, Outcome(error.exit_code, None, None, str(error)))
+            return Planned(proposal.number, called, overrides, None, Outcome(error.exit_code, None, None, str(error)))
 
     def _made(self) -> int:
         """Trials that have ended or go on, those of other machines included."""
