@@ -50,11 +50,11 @@ def found(
     return cache.find(store, cache.Wanted("train", weights, code or training_code(), stamp, **wanted), told), told
 
 
-def test_the_newest_of_the_same_configuration_code_and_data_is_found(store: Path) -> None:
+def test_the_oldest_of_the_same_configuration_code_and_data_is_found(store: Path) -> None:
     assert found(store) == (None, [])
-    entry(store)
-    newest = entry(store)
-    assert found(store) == (newest, [])
+    oldest = entry(store)
+    entry(store, parent="runs")
+    assert found(store) == (oldest, [])
     assert found(store, stamp="of another file") == (None, [])
     assert found(store, code="of another version") == (None, [])
 
@@ -96,16 +96,16 @@ def test_one_that_did_not_end_well_is_not(store: Path) -> None:
 def test_one_whose_weights_were_altered_is_passed_over_and_told_of(store: Path) -> None:
     older = entry(store)
     newer = entry(store)
-    content = bytearray((newer / "model.safetensors").read_bytes())
+    content = bytearray((older / "model.safetensors").read_bytes())
     content[3] ^= 1
-    (newer / "model.safetensors").write_bytes(bytes(content))
+    (older / "model.safetensors").write_bytes(bytes(content))
     path, told = found(store)
-    assert path == older
+    assert path == newer
     assert len(told) == 1
-    assert newer.name in told[0]
+    assert older.name in told[0]
     assert "altered" in told[0]
-    described = json.loads((older / "model.json").read_text())
-    (older / "model.json").write_text(json.dumps({**described, "form": {}}))
+    described = json.loads((newer / "model.json").read_text())
+    (newer / "model.json").write_text(json.dumps({**described, "form": {}}))
     path, told = found(store)
     assert path is None
     assert len(told) == 2

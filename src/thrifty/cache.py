@@ -113,12 +113,16 @@ class Wanted:
 
 
 def find(store: Path, wanted: Wanted, told: list[str]) -> Path | None:
-    """The newest finished run that has made a model, whose weights and samples are whole.
+    """The oldest finished run that has made a model, whose weights and samples are whole.
+
+    The oldest, so that compressions go on to begin with one model when another that is equal to it is made, as in the middle of a sweep.
 
     Args:
         told: receives a sentence on each that would do but was altered.
     """
-    for path in reversed([one for one in run_directories(store) if f"-{wanted.method}-" in one.name]):
+    for path in run_directories(store):
+        if f"-{wanted.method}-" not in path.name:
+            continue
         try:
             record = read_record(path)
             if not wanted.is_made_by(record):
