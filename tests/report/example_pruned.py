@@ -49,7 +49,7 @@ def make_pruned(
         "size/file_sparse_mib": measured(2.0 * (1 - gone)),
     }
     record = make_record("method=prune", *overrides, metrics=metrics)
-    return record | {"waterfall": waterfall, "parents": ["the-dense-run"]} | fields
+    return record | {"waterfall": waterfall, "parents": ["20260102T030405000Z-dense"]} | fields
 
 
 def lines_of(parts: list[RenderableType], width: int) -> list[str]:

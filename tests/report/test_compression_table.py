@@ -34,7 +34,7 @@ def test_a_mask_and_a_smaller_model_beside_the_dense_one() -> None:
             *("pruner", "sparsity", "gone", "accuracy", "points", "file", "sparse file"),
             *("latency / dense", "throughput / dense", "run"),
         ],
-        ["dense", "-", "0.0 %", "98.00 %", "-", "2 MiB", "-", "1", "1", "-"],
+        ["dense", "-", "0.0 %", "98.00 %", "-", "2 MiB", "-", "1", "1", "20260102T030405000Z"],
         [
             *("magnitude", "0.5", "50.0 %", "97.80 %", "-0.20 (-0.70 to +0.30)", "2 MiB", "1 MiB"),
             *("1.00 (0.98 to 1.03)", "1.00 (0.90 to 1.10)", "20260102T030405678Z"),

@@ -177,7 +177,7 @@ def _costs(dense: bool, record: dict[str, Any]) -> Iterator[str]:
     )
     for name in ("infer/latency_ms", "infer/samples_per_s"):
         yield "1" if dense else _ratio(compared(record, name))
-    yield _NONE if dense else record["id"].split("-")[0]
+    yield ((_dense_model(record) if dense else record["id"]) or _NONE).split("-")[0]
 
 
 def _ratio(row: dict[str, Any]) -> str:
