@@ -39,10 +39,18 @@ def test_a_look_tells_a_ratio_and_keeps_the_champion_alive() -> None:
         assert arms.asked == [("one", True), ("another", True)]
         with pytest.raises(Lost, match="mat1 and mat2") as lost:
             looks.look(FIRST, FAILING, 0.0, lambda seen: False)
-        assert lost.value.status == "failed"
+        assert (lost.value.status, lost.value.of_champion) == ("failed", False)
         assert list(looks._alive) == [FIRST]
         looks.look(FIRST, SECOND, 0.0, lambda seen: True)
         assert arms.asked[-1] == ("another", False)  # it was held to PyTorch's predictions once
+        with pytest.raises(Lost, match="mat1 and mat2") as lost:
+            looks.look(FAILING, SECOND, 0.0, lambda seen: False)
+        assert (lost.value.status, lost.value.of_champion) == ("failed", True)
+        looks.look(FIRST, SECOND, 0.0, lambda seen: True)
+        looks._alive[FIRST][0].process.kill()
+        with pytest.raises(Lost) as lost:
+            looks.look(FIRST, SECOND, 0.0, lambda seen: True)
+        assert (lost.value.status, lost.value.of_champion) == ("failed", True)
     assert not any(one.is_alive() for one in processes.values())
 
 

@@ -41,6 +41,7 @@ class StandIns:
         self.times, self.losses = {("none", "eager"): 1.0, **times}, losses
         self.looked: list[Candidate] = []
         self.in_full: list[Candidate] = []
+        self.held_to_eager: list[bool] = []
 
     def time(self, one: Candidate) -> float:
         return self.times[one.quantizer, one.engine]
@@ -60,8 +61,9 @@ class StandIns:
                 raise found
             return found
 
-        def measure(first: Candidate, second: Candidate, *_: Any) -> Any:
+        def measure(first: Candidate, second: Candidate, held_to_eager: bool, *_: Any) -> Any:
             self.in_full.append(second)
+            self.held_to_eager.append(held_to_eager)
             if math.isnan(self.time(second)):
                 raise PairFailed(1, "unsupported", "no kernel for it")
             return type("Measured", (), {"comparison": compared(self.time(second) / self.time(first))})
@@ -81,7 +83,7 @@ class StandIns:
 class Pairs:
     """Stands for arms: the candidates themselves."""
 
-    pair = staticmethod(lambda first, second: (first, second))
+    pair = staticmethod(lambda first, second, held_to_eager: (first, second, held_to_eager))
 
 
 @pytest.fixture
@@ -195,6 +197,26 @@ def test_no_time_leaves_the_dense_model_and_says_so(found: Any) -> None:
     assert stand_ins.looked == []
 
 
+def test_who_was_not_measured_in_full_does_not_win(found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its look alone it would, being faster than the first of the finalists turned out to be."""
+    looks = {("int8_dynamic", "eager"): 0.40, ("none", "compile"): 0.41, ("int8_dynamic", "compile"): 2.0}
+    stand_ins, remaining = StandIns(looks, {}), [100.0]
+
+    def last(first: Candidate, second: Candidate, *_: Any) -> Any:
+        remaining[0] = 0.0
+        return type("Measured", (), {"comparison": compared(0.5)})
+
+    stand_ins.put_in(monkeypatch)
+    monkeypatch.setattr(StandIns, "put_in", lambda *_: None)
+    monkeypatch.setattr(optimize, "measure", last)
+    monkeypatch.setattr(optimize._Search, "remaining", lambda search: remaining[0])
+    done, rows = found(stand_ins, ENGINES, TWO)
+    assert (rows["int8_dynamic eager 1"]["status"], rows["int8_dynamic eager 1"]["ratio"]) == ("winner", 0.5)
+    assert rows["none compile 1"]["status"] == "finalist"
+    assert rows["none compile 1"]["why"] == "the time was spent before it was measured in full"
+    assert done.beginning.search["flags"] == ["search_cut_short"]
+
+
 def test_what_cannot_be_judged_is_told_and_ends_nothing(found: Any) -> None:
     stand_ins = StandIns({("none", "compile"): 0.5}, {"int8_dynamic": NotJudged("error", "ValueError: no")})
     _, rows = found(stand_ins, ENGINES, TWO)
@@ -208,6 +230,7 @@ def test_exhaustive_measures_everything_in_full_whatever_the_time(found: Any) ->
     _, rows = found(stand_ins, ENGINES, TWO, "method.exhaustive=true", "method.seconds=1e-6")
     assert stand_ins.looked == []
     assert len(stand_ins.in_full) >= 3
+    assert all(stand_ins.held_to_eager), "no look has done it"
     assert all(one["in_full"] for one in rows.values())
     assert rows["int8_dynamic compile 1"]["status"] == "winner"
     assert rows["int8_dynamic eager 1"]["why"] == "12.50 times what int8_dynamic fp32 compile, 1 thread, batch 1 takes"

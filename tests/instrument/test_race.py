@@ -134,6 +134,19 @@ def test_who_cannot_be_looked_at_is_told_and_ends_nothing() -> None:
     assert [one.candidate for one in left] == [standings[1].candidate]
 
 
+def test_a_champion_that_dies_is_out_and_nobody_else() -> None:
+    class Dying(Simulated):
+        def look(self, champion: Candidate, challenger: Candidate, seconds: float, enough: Callable[[Look], bool]) -> Look:
+            if champion.quantizer == "int8_static":
+                raise Lost("failed", "killed", of_champion=True)
+            return super().look(champion, challenger, seconds, enough)
+
+    left, standings = raced(Dying(some([0.5, 0.2, 0.4])))
+    assert (standings[1].status, standings[1].why) == ("failed", "killed")
+    assert [one.candidate for one in left] == [standings[2].candidate]
+    assert standings[0].status == "dropped"
+
+
 def test_who_is_not_admitted_beats_nobody() -> None:
     def admit(one: Standing) -> bool:
         one.status = "beyond the bound" if one.candidate.quantizer == "int8_dynamic" else one.status

@@ -64,10 +64,11 @@ class Arms:
         }
         return ArmSpec(_ENTRY, options, candidate.threads, self.cores.get(candidate.threads))
 
-    def pair(self, first: Candidate, second: Candidate) -> tuple[ArmSpec, ArmSpec]:
+    def pair(self, first: Candidate, second: Candidate, held_to_eager: bool) -> tuple[ArmSpec, ArmSpec]:
         """Two arms on the same cores, as many as the one with more threads needs."""
         cores = self.cores.get(max(first.threads, second.threads))
-        return replace(self.spec(first), cores=cores), replace(self.spec(second), cores=cores)
+        arms = [self.spec(one, held_to_eager) for one in (first, second)]
+        return replace(arms[0], cores=cores), replace(arms[1], cores=cores)
 
 
 class Looks:
@@ -100,7 +101,7 @@ class Looks:
     def look(self, champion: Candidate, challenger: Candidate, seconds: float, enough: Callable[[Look], bool]) -> Look:
         """See `race.Looking`."""
         self._end_all_but(champion, challenger)
-        arms = [self._arm(one) for one in (champion, challenger)]
+        arms = [self._champion(champion), self._arm(challenger)]
         longest = max(ready.call_s / ready.examples for _, ready in arms)
         calls = [max(1, round(_BLOCK_S / (longest * ready.examples))) for _, ready in arms]
         taken: tuple[list[float], list[float]] = ([], [])
@@ -111,11 +112,17 @@ class Looks:
                     taken[place].append(arm.work(calls[place]).seconds / (calls[place] * ready.examples))
             except ArmFailed as failed:
                 self._end_all_but()
-                raise Lost("failed", str(failed)) from failed
+                raise Lost("failed", str(failed), of_champion=len(taken[0]) == len(taken[1])) from failed
             log, error = Pair(*taken).log_ratio() if len(taken[0]) > 1 else (0.0, math.inf)
             look, over = Look(log, math.hypot(error, _BETWEEN_PROCESSES)), time.perf_counter() - begin > seconds
             if len(taken[0]) >= _LEAST_BLOCKS and (over or len(taken[0]) >= _MOST_BLOCKS or enough(look)):
                 return look
+
+    def _champion(self, candidate: Candidate) -> tuple[Arm, Ready]:
+        try:
+            return self._arm(candidate)
+        except Lost as lost:
+            raise Lost(lost.status, str(lost), of_champion=lost.status != "not tried") from lost
 
     def _arm(self, candidate: Candidate) -> tuple[Arm, Ready]:
         if candidate not in self._alive:

@@ -44,11 +44,15 @@ class Look:
 
 
 class Lost(Exception):
-    """A candidate that could not be looked at, with the status and the reason for its row."""
+    """A candidate that could not be looked at, with the status and the reason for its row.
 
-    def __init__(self, status: str, reason: str) -> None:
+    Args:
+        of_champion: whether it is the champion, and the challenger only had no one to be set against.
+    """
+
+    def __init__(self, status: str, reason: str, of_champion: bool = False) -> None:
         super().__init__(reason)
-        self.status = status
+        self.status, self.of_champion = status, of_champion
 
 
 class Looking(Protocol):
@@ -58,7 +62,7 @@ class Looking(Protocol):
         """Let the two take turns for so long, or until `enough` says of what was seen that it is.
 
         Raises:
-            Lost: the challenger could not do it.
+            Lost: one of them could not do it.
         """
         ...
 
@@ -150,7 +154,7 @@ class Race:
     def _again(self, number: int) -> None:
         """Those that are left against the fastest, for longer; it may change on the way."""
         for one in sorted(self.left, key=lambda one: one.log or 0.0):
-            if one in (self.champion, self.baseline):  # how the baseline compares, full pairs tell
+            if one in (self.champion, self.baseline) or one not in self.left:  # how the baseline compares, full pairs tell
                 continue
             if self.remaining() <= 0:
                 break
@@ -167,6 +171,9 @@ class Race:
                 champion.candidate, one.candidate, _LOOK_SECONDS[number], lambda seen: seen.clearly_above(times)
             )
         except Lost as lost:
+            if lost.of_champion and champion is not self.baseline:
+                self._depose(lost)
+                return self._look(one, number)
             one.status, one.why = lost.status, str(lost)
             return False
         finally:
@@ -181,6 +188,12 @@ class Race:
         if look.clearly_faster:
             self.champion = one
         return True
+
+    def _depose(self, lost: Lost) -> None:
+        """The champion is out, and the fastest of the others is it."""
+        self.champion.status, self.champion.why = lost.status, str(lost)
+        self.left.remove(self.champion)
+        self.champion = min(self.left, key=lambda one: one.log or 0.0)
 
     def _drop_beaten(self, number: int) -> None:
         """By chaining: those that were looked at before the fastest was known."""
