@@ -158,8 +158,8 @@ def test_threads_and_cores_are_those_asked_for() -> None:
     with pool("tells_its_settings", processes=1, threads=1) as some:
         (told,) = some.map([torch.ones(5, 1)])
     assert told[0, 1:3].tolist() == [5, 1]
-    if usable is not None and usable[0] < 20:
-        assert int(told[0, 3]) == 2 ** usable[0]
+    if usable is not None and usable[-1] < 20:
+        assert int(told[0, 3]).bit_count() == 1
     with pool("tells_its_settings", processes=2, threads=len(usable or []) or 1) as some:  # more than there are: nobody is held
         told = torch.cat(list(some.map(torch.ones(1, 1) for _ in range(8))))
     if usable is not None and usable[-1] < 20:
@@ -174,7 +174,9 @@ def test_processes_have_cores_of_their_own() -> None:
         some.wait_until_ready()
         told = torch.cat(list(some.map(torch.ones(1, 1) for _ in range(8))))
     of_process = {int(one[0]): int(one[3]) for one in told}
-    assert sorted(of_process.values()) == [2**core for core in (affinity.cores() or [])[:2]]
+    first, second = of_process.values()
+    assert first.bit_count() == second.bit_count() == 1
+    assert first != second
 
 
 @pytest.mark.parametrize("processes", [1, 2])

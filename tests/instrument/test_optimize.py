@@ -69,7 +69,7 @@ class StandIns:
             return type("Measured", (), {"comparison": compared(self.time(second) / self.time(first))})
 
         class Renewed:
-            renew = warm_up = bind_threads = staticmethod(lambda *_: None)
+            renew = warm_up = staticmethod(lambda *_: None)
 
         patch.setattr(Looks, "look", look)
         patch.setattr(Looks, "seconds_of", lambda looks, candidate: 1e-3)

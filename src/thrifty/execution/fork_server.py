@@ -7,7 +7,8 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from thrifty.execution import libraries
@@ -18,8 +19,6 @@ RUNS = "thrifty.execution.preload"
 ARMS = "thrifty.execution.preload_arms"
 """What predicting takes: torch and the building of models, some 2 s."""
 _BIND = "OMP_PROC_BIND"
-_bound = False
-"""Whether it was us who said so."""
 _LONGEST_SOCKET_NAME = 104
 """Bytes, of the systems we know the fewest."""
 
@@ -51,18 +50,24 @@ def wait_until_ready(preload: str = RUNS, before: Sequence[str] = ()) -> None:
         process.join()
 
 
-def bind_threads(wanted: bool) -> None:
-    """Whether the threads of OpenMP are to keep their cores in processes of fork servers started from now on: less wandering, less scatter.
+@contextlib.contextmanager
+def told(bind_threads: bool, further: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+    """Within it, fork servers start with variables that other processes of ours are not to have; what the user has said stays as it is.
 
-    Not where other libraries make threads of their own, as ONNX Runtime and OpenVINO do: the first thread keeps its core as well, and
-    theirs, which inherit that, would all share it. Where the user has said something it is left as it is.
+    Args:
+        bind_threads: whether the threads of OpenMP keep their cores: less wandering, less scatter. Not where other libraries make threads
+            of their own, as ONNX Runtime and OpenVINO do: the first thread keeps its core as well, and theirs, which inherit that, would
+            all share it.
+        further: variables by name.
     """
-    global _bound
-    if wanted and _BIND not in os.environ:
-        os.environ[_BIND], _bound = "true", True
-    elif not wanted and _bound:
-        del os.environ[_BIND]
-        _bound = False
+    wanted = {**({_BIND: "true"} if bind_threads else {}), **further}
+    ours = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
 
 
 def renew() -> None:

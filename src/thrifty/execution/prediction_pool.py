@@ -19,6 +19,7 @@ from torch import Tensor
 
 from thrifty.errors import BadConfiguration, BadData, OutOfMemory, ThriftyError, Unsupported
 from thrifty.execution import affinity, fork_server
+from thrifty.execution.cores import freest_cores
 from thrifty.execution.death import cause_of_death, kernel_kills
 from thrifty.execution.prediction_worker import Done, Failed, Given, PredictorSpec, Ready, Room, serve
 from thrifty.execution.shared_slots import Slots
@@ -118,7 +119,7 @@ class PredictionPool:
         self._numbers = 0
         self._kills = kernel_kills()
         usable, needed = affinity.cores(), processes * spec.threads
-        self._cores = usable[:needed] if usable is not None and needed <= len(usable) else None
+        self._cores = usable if usable is not None and needed == len(usable) else freest_cores(needed)
 
     def __enter__(self) -> PredictionPool:
         try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,12 +82,20 @@ def get_ready(metrics: Sequence[str], runs: tuple[Run, Run]) -> str | None:
     preload = fork_server.RUNS if _TRAINING in map(entry_of, metrics) else fork_server.ARMS
     predicting = {_PREDICTION, _PREFILL, _DECODING}
     engines = [] if predicting.isdisjoint(map(entry_of, metrics)) else _engines(runs)
-    fork_server.bind_threads(any(one.threads > 1 for one in runs) and not any(one.exports for one in engines))
-    for one in engines:
-        for name, value in one.in_arms.items():
-            os.environ.setdefault(name, value)
-    fork_server.warm_up(preload, list(dict.fromkeys(one.preload for one in engines if one.preload is not None)))
+    with settings_of(engines, max(one.threads for one in runs)):
+        fork_server.warm_up(preload, preloads_of(engines))
     return preload
+
+
+def settings_of(engines: Sequence[Engine], threads: int) -> AbstractContextManager[None]:
+    """Within it, fork servers start as arms with these engines want them, which have so many threads at most."""
+    further = {name: value for one in engines for name, value in one.in_arms.items()}
+    return fork_server.told(threads > 1 and not any(one.exports for one in engines), further)
+
+
+def preloads_of(engines: Sequence[Engine]) -> list[str]:
+    """What a fork server is to import for them."""
+    return list(dict.fromkeys(one.preload for one in engines if one.preload is not None))
 
 
 def _engines(runs: tuple[Run, Run]) -> list[Engine]:

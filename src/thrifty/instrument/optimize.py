@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from thrifty.execution.beginning import Beginning
 from thrifty.execution.cores import freest_cores
 from thrifty.execution.experiment import Found
 from thrifty.execution.judge import Judge, Judged, NotJudged
-from thrifty.instrument.arms import Run
+from thrifty.instrument.arms import Run, preloads_of, settings_of
 from thrifty.instrument.candidate_weights import quantised
 from thrifty.instrument.finals import PAIRED, Finals
 from thrifty.instrument.floor import kept_floor
@@ -111,7 +110,6 @@ class _Search:
             winner = Finals(self.objective, self.baseline, self._ratio, self._file, self._may_measure).winner(finalists)
         if self.objective in PAIRED:
             fork_server.renew()  # a run needs other imports than arms
-            fork_server.bind_threads(False)
         return self._result(winner)
 
     @property
@@ -188,12 +186,8 @@ class _Search:
         """A fork server for arms, with what their engines have for it, and what arms are told."""
         fork_server.renew()
         engines = [self._engine(name) for name in dict.fromkeys(one.candidate.engine for one in self._open)]
-        fork_server.bind_threads(self.baseline.candidate.threads > 1 and not any(one.exports for one in engines))
-        for one in engines:
-            for name, value in one.in_arms.items():
-                os.environ.setdefault(name, value)
-        preloads = list(dict.fromkeys(one.preload for one in engines if one.preload is not None))
-        fork_server.wait_until_ready(fork_server.ARMS, preloads)
+        with settings_of(engines, self.baseline.candidate.threads):
+            fork_server.wait_until_ready(fork_server.ARMS, preloads_of(engines))
         threads = {self.baseline.candidate.threads, *(one.candidate.threads for one in self.standings)}
         cores = {one: freest_cores(one) for one in threads}
         self.arms = Arms(self.weights, self.precisions, self.engines, self.device, cores)
