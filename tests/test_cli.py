@@ -232,6 +232,32 @@ def test_predict_writes_a_file_whatever_the_batch(
     assert [float(row[-1]) for row in parts[1:]] == pytest.approx([float(row[-1]) for row in whole[1:]], rel=1e-5)
 
 
+def test_predict_never_replaces_its_input_nor_what_is_no_file(
+    tabular_run: FinishedRun, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["predict", str(tabular_run.path), str(table)]
+    before = table.read_bytes()
+    (tmp_path / "link.csv").symlink_to(table)
+    for output in (table, tmp_path / "link.csv"):
+        with pytest.raises(BadConfiguration, match="is the input itself"):
+            thrifty_command([*common, "-o", str(output)])
+    assert table.read_bytes() == before
+    with pytest.raises(BadConfiguration, match="in a folder that exists"):  # before anything is read
+        thrifty_command(["predict", str(tabular_run.path), "there-is-none.csv", "-o", str(tmp_path / "none" / "out.csv")])
+    thrifty_command(common)
+    printed = capsys.readouterr().out
+    os.mkfifo(pipe := tmp_path / "pipe")
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    thrifty_command([*common, "-o", str(pipe)])
+    assert os.read(reading, 2**16).decode() == printed
+    os.close(reading)
+    assert pipe.is_fifo()
+    (tmp_path / "other.csv").symlink_to(tmp_path / "target.csv")
+    thrifty_command([*common, "-o", str(tmp_path / "other.csv")])
+    assert (tmp_path / "other.csv").is_symlink()
+    assert (tmp_path / "target.csv").read_text() == printed
+
+
 def test_predict_continues_a_text(
     text_run: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +278,12 @@ def test_predict_continues_a_text(
 @pytest.mark.parametrize("option", ["--length=0", "--batch-size=0", "--temperature=-1", "--temperature=inf", "--seed=-1"])
 def test_predict_refuses_options_out_of_range(text_run: FinishedRun, option: str) -> None:
     with pytest.raises(BadConfiguration, match=f"^{option.split('=')[0]} .*must be at least"):
+        thrifty_command(["predict", str(text_run.path), "x", option])
+
+
+@pytest.mark.parametrize("option", ["--processes=2000", "--threads=5000"])
+def test_predict_refuses_more_than_any_machine_has(text_run: FinishedRun, option: str) -> None:
+    with pytest.raises(BadConfiguration, match=f"^{option.replace('=', ' ')}: must be at most 1024"):
         thrifty_command(["predict", str(text_run.path), "x", option])
 
 

@@ -23,6 +23,7 @@ from thrifty.execution.prediction_pool import IN_FLIGHT, MOST_RESTARTS, Predicti
 from thrifty.execution.prediction_worker import PredictorSpec
 from thrifty.execution.predictors import InProcesses, InThisProcess
 from thrifty.methods.prediction import OF_RUN, of_run
+from thrifty.record import usable_cores
 from thrifty.tasks.prediction_batches import Examples
 
 
@@ -34,6 +35,13 @@ def numbered(count: int, rows: int = 4) -> Iterator[Tensor]:
     """Batches of `rows` rows in which each row holds its own number."""
     for first in range(0, count, rows):
         yield torch.arange(first, min(first + rows, count), dtype=torch.float32).reshape(-1, 1)
+
+
+def test_no_process_is_begun_for_which_there_is_no_batch() -> None:
+    with pool("doubles", processes=500) as some:
+        found = torch.cat(list(some.map(numbered(12), count=3)))
+        assert found.flatten().tolist() == [2.0 * one for one in range(12)]
+        assert len(some.pids) == max(3, usable_cores())
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])

@@ -336,7 +336,7 @@ def test_output_is_written_whole(tmp_path: Path) -> None:
 
 def test_an_output_that_cannot_be_written(tmp_path: Path) -> None:
     for output in (tmp_path, tmp_path / "none" / "out.txt"):
-        with pytest.raises(BadData, match="cannot be written"):
+        with pytest.raises(BadConfiguration, match="cannot be written"):
             predict(one_further, "abc", output, length=1)
     assert list(tmp_path.iterdir()) == []
 

@@ -23,6 +23,7 @@ from thrifty.execution.cores import freest_cores
 from thrifty.execution.death import cause_of_death, kernel_kills
 from thrifty.execution.prediction_worker import Done, Failed, Given, PredictorSpec, Ready, Room, serve
 from thrifty.execution.shared_slots import Slots
+from thrifty.record import usable_cores
 
 IN_FLIGHT = 2
 """Batches that a process has at once: one to predict, and the next, so that it need not wait for the parent."""
@@ -143,6 +144,7 @@ class PredictionPool:
         Raises:
             as `map` does.
         """
+        self._grow(self.processes)
         while not all(worker.ready for worker in self._workers):
             self._hear(wait_for_it=True)
 
@@ -152,18 +154,20 @@ class PredictionPool:
         self._again.clear()
         self._begin()
 
-    def map(self, batches: Iterable[Tensor], restarts: bool = True) -> Iterator[Tensor]:
+    def map(self, batches: Iterable[Tensor], restarts: bool = True, count: int | None = None) -> Iterator[Tensor]:
         """Outputs of batches, float32, in the order of the batches; these are taken as processes get free for them.
 
         A process that dies loses none: another one, or a fresh one in its place, predicts what it had.
 
         Args:
             restarts: whether to begin processes anew; else the first that dies is the end.
+            count: of the batches, where it is known: no process is begun that would get none.
 
         Raises:
             OutOfMemory: a process died too many; says which, of what and at which examples.
             ThriftyError: the model cannot be loaded, or the engine cannot take it: of the kind that the process met.
         """
+        self._grow(self.processes if count is None else min(self.processes, count))
         source = _numbered(batches, self._numbers)
         due = self._numbers
         found: dict[int, Tensor] = {}
@@ -179,7 +183,10 @@ class PredictionPool:
     def _begin(self) -> None:
         self._workers = []
         fork_server.warm_up(fork_server.ARMS, self.preload)
-        for place in range(self.processes):
+        self._grow(min(self.processes, usable_cores()))  # the others wait until it is known whether there is work for them
+
+    def _grow(self, processes: int) -> None:
+        for place in range(len(self._workers), processes):
             self._workers.append(self._start(place))
 
     def _start(self, place: int) -> _Worker:

@@ -46,7 +46,9 @@ class InProcesses(Predictor):
             found = find_batch_size(self.pool, examples)
             size = found.size
             self.say(found.about)
-        return _told(self.pool.map(examples.batches(size or 1)), examples.count, self.tell)
+        size = size or 1
+        outputs = self.pool.map(examples.batches(size), count=-(-examples.count // size))
+        return _told(outputs, examples.count, self.tell)
 
 
 def _told(outputs: Iterable[Tensor], count: int, tell: Tell) -> Iterator[Tensor]:

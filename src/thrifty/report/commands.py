@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from thrifty.errors import BadConfiguration, BadData
+from thrifty.record import usable_cores
 from thrifty.report.progress import ComparisonProgress, TrialProgress
 from thrifty.report.terminal import output_console, show
 
+_MOST_AT_ONCE = 1024
+"""Processes or threads: many more than any machine has cores."""
 _SHOWN = 500
 """Lines of a table that somebody might read; a machine that reads --json gets all."""
 
@@ -161,6 +164,10 @@ def predict(options: argparse.Namespace) -> int:
         value = getattr(options, name)
         if value not in (None, "auto") and not least <= value < float("inf"):
             raise BadConfiguration(f"--{name.replace('_', '-')} {value}: must be at least {least}")
+    for name in ("processes", "threads"):
+        value = getattr(options, name)
+        if value is not None and value > _MOST_AT_ONCE:
+            raise BadConfiguration(f"--{name} {value}: must be at most {_MOST_AT_ONCE}; we may use {usable_cores()} cores here")
     from thrifty.store import find_run, read_record
 
     directory = find_run(options.store, options.run)

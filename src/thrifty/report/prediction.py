@@ -16,6 +16,7 @@ from thrifty.errors import BadConfiguration, Unsupported, nearest
 from thrifty.execution import fork_server
 from thrifty.record import usable_cores
 from thrifty.report.progress import PredictionProgress
+from thrifty.tasks.prediction_output import require_writable
 
 AUTO = "auto"
 _EAGER = {"name": "eager"}
@@ -30,6 +31,7 @@ def predict_run(directory: Path, record: dict[str, Any], options: argparse.Names
     Raises:
         ThriftyError: what cannot be; nothing is left of the output then.
     """
+    require_writable(options.output, options.input)
     task = record["config"]["task"]["name"]
     in_batches = CHOICES["task"][task].schema.IN_BATCHES
     if not in_batches:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from thrifty.errors import BadConfiguration, BadData
+from thrifty.tasks.prediction_output import write_predictions
 
 WITHOUT_A_PROMPT = b"\n"
 """What the model is shown where the prompt is empty; it is not part of the result."""
@@ -39,8 +39,8 @@ def continue_prompt(model: Continues, given: str, output: Path | None, options: 
         options: `length` of the continuation in bytes, `temperature` (0 takes the likeliest byte each time), `seed`.
 
     Raises:
-        BadConfiguration: an option out of its range.
-        BadData: a prompt that cannot be read, or an output that cannot be written.
+        BadConfiguration: an option out of its range, or an output that cannot be written.
+        BadData: a prompt that cannot be read.
     """
     length, temperature = int(options.get("length", 200)), float(options.get("temperature", 0.8))
     if length < 0:
@@ -53,7 +53,7 @@ def continue_prompt(model: Continues, given: str, output: Path | None, options: 
     text = (prompt + continuation).decode("utf-8", errors="replace")
     if output is None:
         return text
-    _write_whole(output, text.encode("utf-8"))
+    write_predictions(output, text)
     return f"the prompt ({len(prompt)} bytes) and its continuation ({length} bytes) are in {output}"
 
 
@@ -100,19 +100,3 @@ def generate(model: Continues, prompt: bytes, length: int, temperature: float, s
         else:
             seen.append(int(logits.argmax()))
     return bytes(seen[len(prompt) :])
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write all of a file or leave it as it was."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise BadData(
-            f"{path}: cannot be written ({error.strerror}); give a file in a folder that exists and can be written"
-        ) from error

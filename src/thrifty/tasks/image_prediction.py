@@ -33,7 +33,7 @@ def predict_images(
     state: dict[str, Any], model: Predictor | Callable[[Tensor], Tensor], given: str, output: Path | None, batch_size: int
 ) -> str:
     """The work of `ImageTask.predict`."""
-    require_writable(output)
+    require_writable(output, given)
     kind = kind_of(given)
     files = kind in ("image", "folder")
     names, pixels = _of_files(state, given, kind) if files else _of_array(state, given, kind)

@@ -25,7 +25,7 @@ def predict_table(
     state: dict[str, Any], model: Predictor | Callable[[Tensor], Tensor], given: str, output: Path | None, batch_size: int
 ) -> str:
     """The work of `TabularTask.predict`."""
-    require_writable(output)
+    require_writable(output, given)
     table = read_table(given, verbatim=True)
     preprocessing = Preprocessing.from_state(state["preprocessing"])
     _require_columns(table, preprocessing)
