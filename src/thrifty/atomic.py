@@ -32,6 +32,22 @@ def write_file_atomically(path: Path, write: Callable[[Path], object]) -> None:
     sync_directory(path.parent)
 
 
+def share(path: Path) -> None:
+    """Give a file the mode of one that was opened for writing, as some libraries make files that only their owner can read."""
+    if os.name == "posix":
+        path.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    """It is only told to who sets it, which threads beside us would be hit by; Linux tells it otherwise, too."""
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
 def sync_directory(path: Path) -> None:
     """Make a rename survive a power cut, where the system can."""
     if os.name != "posix":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import struct
 from pathlib import Path
@@ -129,10 +130,13 @@ def test_the_same_tensors_make_the_same_file(tmp_path: Path) -> None:
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
-def test_others_can_read_the_file_as_the_directory(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    save_sparse(tmp_path / "w", {"w": sparse(0.9, 1000)})
-    assert stat.S_IMODE((tmp_path / "w").stat().st_mode) == 0o644
+def test_others_can_read_the_file_as_the_umask_has_it(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        save_sparse(tmp_path / "w", {"w": sparse(0.9, 1000)})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "w").stat().st_mode) == 0o640
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,11 +74,15 @@ def test_a_file_without_tensors(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("mode", [0o700, 0o755])
-def test_whoever_can_read_the_directory_can_read_the_file(name: str, mode: int, tmp_path: Path) -> None:
-    tmp_path.chmod(mode)
-    write_export(tmp_path / "file", name, {"w": torch.ones(3)}, MANIFEST)
-    assert (tmp_path / "file").stat().st_mode & 0o777 == mode & 0o666
+@pytest.mark.parametrize("mask", [0o077, 0o022])
+def test_others_can_read_the_file_as_the_umask_has_it(name: str, mask: int, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    before = os.umask(mask)
+    try:
+        write_export(tmp_path / "file", name, {"w": torch.ones(3)}, MANIFEST)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
 def test_memory_that_tensors_share_is_not_written_whole(tmp_path: Path) -> None:

@@ -382,3 +382,26 @@ def test_what_is_unpacked_is_gone_afterwards(tmp_path: Path, monkeypatch: pytest
     refused(tmp_path / "file")
     assert [one.parents[1] for one in unpacked] == [scratch, scratch]
     assert written(scratch) == []
+
+
+# -- archives that two libraries read in two ways ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["torch", "npz"])
+@pytest.mark.parametrize("how", ["before", "behind", "between", "another directory"])
+def test_an_archive_has_one_reading(name: str, how: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_export(path, name, WEIGHTS, MANIFEST)
+    content = path.read_bytes()
+    end = content.rindex(b"PK\x05\x06")
+    if how == "before":  # Python reads it as if nothing were there
+        content = b"PK\x03\x04" + b"\0" * 200 + content
+    elif how == "behind":
+        content = content[:-2] + struct.pack("<H", 5) + b"12345"
+    elif how == "between":
+        content = content[:end] + b"\0" * 64 + content[end:]
+    else:  # its end names a directory that lies elsewhere
+        offset = struct.unpack("<L", content[end + 16 : end + 20])[0]
+        content = content[: end + 16] + struct.pack("<L", max(0, offset - 46)) + content[end + 20 :]
+    path.write_bytes(content)
+    assert "read in two ways" in refused(path) or how == "between"

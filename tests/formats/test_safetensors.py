@@ -111,11 +111,14 @@ def test_the_manifest_says_what_the_bytes_must_hash_to(tmp_path: Path) -> None:
     assert safetensors.read_manifest(tmp_path) == manifest
 
 
-@pytest.mark.parametrize("mode", [0o700, 0o750, 0o755])
-def test_whoever_can_read_the_directory_can_read_the_weights(tmp_path: Path, mode: int) -> None:
-    tmp_path.chmod(mode)
-    safetensors.save(tmp_path, Tied(), {})
-    assert (tmp_path / WEIGHTS).stat().st_mode & 0o777 == mode & 0o666
+@pytest.mark.parametrize("mask", [0o077, 0o027, 0o022])
+def test_others_can_read_the_weights_as_the_umask_has_it(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        safetensors.save(tmp_path, Tied(), {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / WEIGHTS).stat().st_mode & 0o777 == 0o666 & ~mask
 
 
 # -- a trained model, and what may have become of it --------------------------------------------------------------------

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from thrifty.atomic import write_file_atomically
+from thrifty.atomic import share, write_file_atomically
 from thrifty.errors import BadData
 from thrifty.formats.header import require_memory
 
@@ -187,8 +187,7 @@ def _type_name(one: Tensor) -> str:
 
 def _write(parts: dict[str, Tensor], metadata: str, path: Path) -> None:
     save_file(parts, path, {_KEY: metadata})
-    # The library makes files that only their owner can read: whoever may read the directory may read this one.
-    path.chmod(path.parent.stat().st_mode & 0o666)
+    share(path)
 
 
 def _line(error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from thrifty.atomic import write_file_atomically
+from thrifty.atomic import share, write_file_atomically
 from thrifty.errors import BadData
 from thrifty.formats import hdf5_file, torch_file, zstd
 from thrifty.formats.bitmask import read_note
@@ -56,8 +56,7 @@ def write_file(path: Path, name: str, plain: dict[str, Tensor], header: Header) 
                 before.unlink(missing_ok=True)
         else:
             module.write(temporary, stored, header)
-        # Some libraries make files that only their owner can read: whoever may read the directory may read this one.
-        temporary.chmod(temporary.parent.stat().st_mode & 0o666)
+        share(temporary)
 
     try:
         write_file_atomically(path, write)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from thrifty.atomic import write_atomically, write_file_atomically
+from thrifty.atomic import share, write_atomically, write_file_atomically
 from thrifty.errors import BadData
 from thrifty.formats.bitmask import load_sparse, save_sparse
 from thrifty.identity import manifest_digest
@@ -123,8 +123,7 @@ def read_tensors(directory: Path, manifest: dict[str, Any], device: torch.device
 
 def _write(tensors: dict[str, torch.Tensor], path: Path) -> None:
     save_file(tensors, path)
-    # The library makes files that only their owner can read: whoever may read the directory may read this one.
-    path.chmod(path.parent.stat().st_mode & 0o666)
+    share(path)
 
 
 def _unshared(model: nn.Module) -> dict[str, torch.Tensor]:

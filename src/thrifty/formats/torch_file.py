@@ -50,6 +50,7 @@ def opened(path: Path, lazily: bool = False) -> Iterator[tuple[Header, Callable[
     with said_in_a_line(path, "a file of torch.save", *_UNREADABLE):
         header = _header(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
+        require_names(path, header, [name for name in content if name != ENTRY])
     yield header, lambda name: content[name]
 
 
