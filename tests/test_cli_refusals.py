@@ -304,3 +304,9 @@ def test_a_read_only_store_is_refused_for_writing_and_read(
         _run(job, lambda event: None, lambda: None, StopRequest())
     thrifty_command(["list", "--json", "--store", str(read_only)])
     assert json.loads(capsys.readouterr().out)["status"] == "running"  # the lock cannot be asked
+
+
+def test_what_a_terminal_would_act_on_is_shown_instead() -> None:
+    assert str(BadData("names 'evil\nERROR: \x1b[31m\u202e' and 'gr\u00fc\u00df \u4e2d'")) == (
+        r"names 'evil\nERROR: \x1b[31m\u202e' and 'grüß 中'"
+    )

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from thrifty.errors import BadConfiguration, BadData, ThriftyError
 from thrifty.identity import manifest_digest
 from thrifty.record import weights_hash
-from thrifty.store import CACHE, LOCK, SAMPLES, read_json, read_record, run_directories
+from thrifty.store import CACHE, LOCK, MANIFEST, SAMPLES, read_json, read_record, run_directories
 
 BOUND = "THRIFTY_CACHE_GIB"
 _DEFAULT_GIB = 10.0
@@ -145,10 +145,10 @@ def _damage(path: Path) -> str | None:
         BadData: its files are not ours.
     """
     read_json(path / SAMPLES)
-    manifest = read_json(path / "model.json")
+    manifest = read_json(path / MANIFEST)
     weights = manifest.get("weights")
     if not isinstance(weights, dict) or manifest.get("sha256") != manifest_digest(manifest):
-        return "its model.json was altered"
+        return f"its {MANIFEST} was altered"
     try:
         with (path / str(weights.get("file"))).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,9 +7,15 @@ from collections.abc import Iterable
 
 
 class ThriftyError(Exception):
-    """Something the user can act on. The message is one line: what was given, what is allowed, what to do."""
+    """Something the user can act on. The message is one line: what was given, what is allowed, what to do.
+
+    Names from outside, as a hostile file has them, are part of some: characters that a terminal would act on are shown as escapes.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__("".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(message)))
 
 
 class BadConfiguration(ThriftyError):

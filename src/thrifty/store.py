@@ -22,6 +22,8 @@ from thrifty.errors import BadConfiguration, BadData, nearest
 from thrifty.record import config_hash, now, to_json
 
 RESULT = "result.json"
+MANIFEST = "model.json"
+"""Describes the model whose weights lie beside it."""
 SAMPLES = "samples.json"
 """Holds the raw numbers that the record's metrics come from."""
 CACHE = "cache"
@@ -261,6 +263,8 @@ def find_run(store: Path, given: str) -> Path:
     if len(matches) == 1:
         return matches[0]
     if not matches:
+        if os.path.isdir(given) and given != ".":  # noqa: PTH112 - which says no of a name that is too long
+            raise BadConfiguration(f"{given}: is a directory without a {RESULT}, no run's; see `thrifty list`")
         hint = nearest(given, (run.name for run in runs))
         raise BadConfiguration(f"{given}: no such run in {store} ({len(runs)} there){hint}; see `thrifty list`")
     shown = ", ".join(run.name for run in matches[-3:])

@@ -12,6 +12,7 @@ from conftest import Cli, FinishedRun
 from thrifty.cli import thrifty_command
 from thrifty.errors import BadConfiguration, BadData, ThriftyError, Unsupported
 from thrifty.formats.registry import ALL
+from thrifty.identity import manifest_digest
 
 FILES = ("model.json", "model.safetensors")
 
@@ -79,6 +80,37 @@ def test_what_came_back_can_be_exported_again(text_run: FinishedRun) -> None:
     thrifty_command(["export", "model.npz", "--to-run", "back"])
     thrifty_command(["export", "back", "--format", "npz", "-o", "again.npz"])
     assert Path("again.npz").read_bytes() == Path("model.npz").read_bytes()
+
+
+def test_what_came_back_predicts(tabular_run: FinishedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    from sklearn.datasets import load_breast_cancer
+
+    load_breast_cancer(as_frame=True).data.head(5).to_csv("new.csv", index=False)
+    thrifty_command(["predict", str(tabular_run.path), "new.csv"])
+    expected = capsys.readouterr().out
+    thrifty_command(["export", str(tabular_run.path), "--format", "npz"])
+    thrifty_command(["export", "model.npz", "--to-run", "back"])
+    capsys.readouterr()
+    thrifty_command(["predict", "back", "new.csv"])
+    assert capsys.readouterr().out == expected
+    described = json.loads(Path("back/model.json").read_text())
+    for wrong in ({"task": {"name": "nothing"}}, {"task": []}, {"config_hash": 7}, {"schema": 2}):
+        changed = described | wrong
+        Path("back/model.json").write_text(json.dumps(changed | {"sha256": manifest_digest(changed)}))
+        with pytest.raises(BadData, match="is not a manifest of ours, or was altered"):
+            thrifty_command(["predict", "back", "new.csv"])
+    Path("empty").mkdir()
+    with pytest.raises(BadConfiguration, match=r"is a directory without a result\.json"):
+        thrifty_command(["predict", "empty", "new.csv"])
+
+
+def test_the_directory_we_are_in_is_not_replaced(text_run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    thrifty_command(["export", str(text_run.path), "--format", "npz"])
+    file = Path("model.npz").resolve()
+    Path("empty").mkdir()
+    monkeypatch.chdir("empty")
+    for given in (".", "", "../empty"):
+        assert "is the directory we are in" in refused(str(file), "--to-run", given, kind=BadConfiguration)
 
 
 @pytest.mark.parametrize(

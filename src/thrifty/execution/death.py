@@ -50,8 +50,12 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip().splitlines() or ["no message"])[0]
+    """What an error says, in one line: the first, and the next where that only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
+    found = lines.pop(0)
+    while found.endswith(":") and lines:
+        found = f"{found} {lines.pop(0)}"
+    return found
 
 
 def ask_for_the_parent_s_end() -> None:

@@ -17,9 +17,9 @@ from thrifty.errors import BadData
 from thrifty.formats.bitmask import load_sparse, save_sparse
 from thrifty.identity import manifest_digest
 from thrifty.layers.flat import flattened, put_together
-from thrifty.store import read_json
+from thrifty.store import MANIFEST, read_json
 
-WEIGHTS, SPARSE, MANIFEST = "model.safetensors", "model.sparse.safetensors", "model.json"
+WEIGHTS, SPARSE = "model.safetensors", "model.sparse.safetensors"
 
 
 def save(directory: Path, model: nn.Module, manifest: dict[str, Any], sparse: bool = False) -> int:

@@ -16,6 +16,7 @@ from thrifty.errors import BadConfiguration, BadData
 from thrifty.formats import safetensors
 from thrifty.formats.exported import read_export, write_export
 from thrifty.methods.model import load_trained
+from thrifty.store import MANIFEST
 
 CPU = torch.device("cpu")
 
@@ -55,7 +56,7 @@ def weights_of(run: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         return manifest, safetensors.read_tensors(run, manifest, CPU)[1]
     except (KeyError, TypeError, AttributeError) as error:
-        raise BadData(f"{run / safetensors.MANIFEST}: is not a manifest of ours, or was altered ({error})") from error
+        raise BadData(f"{run / MANIFEST}: is not a manifest of ours, or was altered ({error})") from error
 
 
 def run_from(file: Path, directory: Path) -> int:

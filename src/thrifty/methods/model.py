@@ -21,6 +21,11 @@ from thrifty.layers.quantized import settle
 from thrifty.precisions.base import Precision as PrecisionContext
 from thrifty.pruners.form import given_form
 from thrifty.quantizers.base import Quantizer
+from thrifty.store import MANIFEST
+
+SCHEMA = 1
+_FIELDS = {"config_hash": str, "architecture": dict, "shape": dict, "precision": dict, "task": dict, "weights": dict}
+"""What a manifest must have to be read, and of which type."""
 
 
 def build_model(architecture: Architecture, shape: dict[str, int], dropout: float) -> nn.Module:
@@ -50,7 +55,7 @@ def engine_for(values: dict[str, Any], device: torch.device) -> Engine:
 def manifest_of(config: dict[str, Any], config_hash: str, shape: dict[str, int], state: dict[str, Any]) -> dict[str, Any]:
     """model.json: all that building the model and feeding it takes."""
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "config_hash": config_hash,
         "architecture": config["architecture"],
         "shape": shape,
@@ -88,9 +93,10 @@ def load_trained(
     """
     manifest = safetensors.read_manifest(directory)
     try:
+        _require_whole(manifest)
         if expected_hash is not None and manifest["config_hash"] != expected_hash:
             raise BadData(
-                f"{directory}: {safetensors.MANIFEST} is of configuration {manifest['config_hash'][:12]}, the record of "
+                f"{directory}: {MANIFEST} is of configuration {manifest['config_hash'][:12]}, the record of "
                 f"{expected_hash[:12]}; the directory mixes two runs"
             )
         module, precision = untrained(manifest), _precision_of(manifest["precision"])
@@ -101,11 +107,24 @@ def load_trained(
         settle(module)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         why = (str(error).splitlines() or ["empty"])[0]
-        raise BadData(f"{directory / safetensors.MANIFEST}: is not a manifest of ours, or was altered ({why})") from error
+        raise BadData(f"{directory / MANIFEST}: is not a manifest of ours, or was altered ({why})") from error
     if executed_in is not None and executed_in != manifest["precision"]:
         precision = _precision_of(executed_in)
         module.to(precision.weight_dtype)
     return TrainedModel(precision.prepared(module, device.type), manifest, precision, directory)
+
+
+def _require_whole(manifest: dict[str, Any]) -> None:
+    """Hold what is not looked at before it is needed to its type.
+
+    Raises:
+        ValueError: it is of another, or of another version.
+    """
+    if manifest.get("schema") != SCHEMA:
+        raise ValueError(f"schema {manifest.get('schema')!r:.40}: this version reads {SCHEMA}")
+    for key, kind in _FIELDS.items():
+        if not isinstance(manifest.get(key), kind):
+            raise ValueError(f"its '{key}' is missing or no {kind.__name__}")
 
 
 def _precision_of(values: dict[str, Any]) -> PrecisionContext:

@@ -38,10 +38,15 @@ class TorchaoLinear(Quantizer):
 
 def torchao_quantization() -> Any:
     """torchao's module of that name; imported late, as it takes seconds."""
-    # It tells of each of its own kernels that this machine has no use for.
+    # It tells of each of its own kernels that this machine has no use for, and torch tells it that one of its types is registered twice.
     logging.getLogger("torchao").setLevel(logging.ERROR)
-    import torchao.quantization
-
+    of_torch = logging.getLogger("torch.utils._pytree")
+    before = of_torch.level
+    of_torch.setLevel(logging.ERROR)
+    try:
+        import torchao.quantization
+    finally:
+        of_torch.setLevel(before)
     return torchao.quantization
 
 

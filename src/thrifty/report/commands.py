@@ -168,13 +168,9 @@ def predict(options: argparse.Namespace) -> int:
         value = getattr(options, name)
         if value is not None and value > _MOST_AT_ONCE:
             raise BadConfiguration(f"--{name} {value}: must be at most {_MOST_AT_ONCE}; we may use {usable_cores()} cores here")
-    from thrifty.store import find_run, read_record
+    from thrifty.report.prediction import model_of, predict_run
 
-    directory = find_run(options.store, options.run)
-    record = read_record(directory)
-    from thrifty.report.prediction import predict_run
-
-    text = predict_run(directory, record, options)
+    text = predict_run(*model_of(options), options)
     print(text, end="" if text.endswith("\n") else "\n")
     return 0
 

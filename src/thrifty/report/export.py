@@ -11,9 +11,7 @@ from thrifty.errors import BadConfiguration, BadData
 from thrifty.formats.registry import ALL, FORMATS, file_suffix, named
 from thrifty.report.progress import FormatProgress
 from thrifty.report.terminal import output_console, show
-
-_MANIFEST = "model.json"
-"""As `thrifty.formats.safetensors` has it, which imports torch: a wrong name is refused before."""
+from thrifty.store import MANIFEST
 
 
 def export_command(options: argparse.Namespace) -> int:
@@ -54,6 +52,8 @@ def _back(options: argparse.Namespace) -> int:
         raise BadConfiguration(
             f"{file}: there is no such file; --to-run takes a file that `thrifty export RUN --format F` wrote"
         )
+    if options.to_run.resolve() == Path.cwd():
+        raise BadConfiguration(f"--to-run {options.to_run}: is the directory we are in; give the name of one to make")
     from thrifty.methods.exporting import run_from
 
     count = run_from(file, options.to_run)
@@ -71,9 +71,9 @@ def _measure(options: argparse.Namespace) -> int:
     from thrifty.report.formats import as_json, formats_report
     from thrifty.store import read_json
 
-    described = read_json(run / _MANIFEST).get("weights")
+    described = read_json(run / MANIFEST).get("weights")
     if not isinstance(described, dict) or not isinstance(described.get("bytes"), int) or described["bytes"] < 1:
-        raise BadData(f"{run / _MANIFEST}: is not a manifest of ours, or was altered (it has no weights)")
+        raise BadData(f"{run / MANIFEST}: is not a manifest of ours, or was altered (it has no weights)")
     with FormatProgress(sys.stderr) as progress:
         found = measure_formats(run, described["bytes"], options.format or ALL, rounds, progress.tell)
     if options.json:
@@ -87,7 +87,7 @@ def _weights_directory(options: argparse.Namespace) -> Path:
     """The directory that holds the weights: a run's, or one that --to-run made."""
     from thrifty.store import find_run
 
-    if (Path(options.run) / _MANIFEST).is_file():
+    if (Path(options.run) / MANIFEST).is_file():
         return Path(options.run)
     return find_run(options.store, options.run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,41 @@ from thrifty.config.choice import choice_of
 from thrifty.config.registry import CHOICES
 from thrifty.config.values import choice_values
 from thrifty.engines.base import Engine
-from thrifty.errors import BadConfiguration, Unsupported, nearest
+from thrifty.errors import BadConfiguration, BadData, Unsupported, nearest
 from thrifty.execution import fork_server
 from thrifty.record import usable_cores
 from thrifty.report.progress import PredictionProgress
+from thrifty.store import MANIFEST, RESULT, find_run, read_json, read_record
 from thrifty.tasks.prediction_output import require_writable
 
 AUTO = "auto"
 _EAGER = {"name": "eager"}
+
+
+def model_of(options: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
+    """The directory that the weights lie in, and the record of the run; of weights by themselves, as --to-run makes them, what stands for it.
+
+    Raises:
+        BadConfiguration: no such run.
+        BadData: a record or a manifest that is not ours.
+    """
+    given, by_itself = Path(options.run), False
+    with contextlib.suppress(OSError):  # too long for a name
+        by_itself = (given / MANIFEST).is_file() and not (given / RESULT).is_file()
+    if not by_itself:
+        directory = find_run(options.store, options.run)
+        return directory, read_record(directory)
+    manifest = read_json(given / MANIFEST)
+    try:
+        task, precision = manifest["task"]["name"], manifest["precision"]["name"]
+        if task not in CHOICES["task"]:
+            raise KeyError(task)
+        return given, {
+            "config": {"task": {"name": task}, "precision": {"name": precision}},
+            "config_hash": manifest["config_hash"],
+        }
+    except (KeyError, TypeError) as error:
+        raise BadData(f"{given / MANIFEST}: is not a manifest of ours, or was altered ({error})") from error
 
 
 def predict_run(directory: Path, record: dict[str, Any], options: argparse.Namespace) -> str:
