@@ -115,7 +115,7 @@ def test_what_was_longest_unused_goes_first(store: Path, monkeypatch: pytest.Mon
     old, older, oldest = (entry(store, size=300_000, used=1e9 + when) for when in (3, 2, 1))
     assert [one.path for one in cache.entries(store)] == [oldest, older, old]
     monkeypatch.setenv(cache.BOUND, str(700_000 / 2**30))
-    assert cache.keep_within_bound(store, but=oldest) == [older]
+    assert cache.keep_within_bound(store, oldest) == [older]
     assert [one.path for one in cache.entries(store)] == [oldest, old]
 
 
@@ -124,8 +124,8 @@ def test_one_that_is_being_made_is_never_removed(store: Path, monkeypatch: pytes
     monkeypatch.setenv(cache.BOUND, "0")
     lock = FileLock(path / LOCK)
     with lock:
-        assert cache.keep_within_bound(store, but=store) == []
-    assert cache.keep_within_bound(store, but=store) == [path]
+        assert cache.keep_within_bound(store) == []
+    assert cache.keep_within_bound(store) == [path]
     assert not path.exists()
 
 

@@ -190,14 +190,15 @@ def remove(entry: Entry) -> bool:
         return not entry.path.exists()
 
 
-def keep_within_bound(store: Path, but: Path) -> list[Path]:
-    """Remove what was longest unused until the rest is within the bound; `but` stays. Returns what was removed."""
+def keep_within_bound(store: Path, *in_use: Path) -> list[Path]:
+    """Remove what was longest unused until the rest is within the bound, but nothing that is in use. Returns what was removed."""
     bound, there, gone = bound_bytes(), entries(store), []
+    spared = {one.resolve() for one in in_use}
     total = sum(one.size for one in there)
     for one in there:
         if total <= bound:
             break
-        if one.path != but and remove(one):
+        if one.path.resolve() not in spared and remove(one):
             total -= one.size
             gone.append(one.path)
     return gone

@@ -71,6 +71,7 @@ def _pruned_run(config: Config, overrides: list[str], tell: Callable[[str], None
         "prunes the same model",
         "the dense model is pruned, once for all that begins with it",
         tell,
+        origin,
     )
 
 
@@ -120,8 +121,9 @@ def _kept(
     what_another_does: str,
     what_we_do: str,
     tell: Callable[[str], None],
+    *in_use: Path,
 ) -> Dense:
-    """What is found, or made now by one command at a time, and kept in the store's cache."""
+    """What is found, or made now by one command at a time, and kept in the store's cache, beside what is in use."""
     if (path := found()) is not None:
         return Dense(path)
     store = Path(config.store)
@@ -132,7 +134,7 @@ def _kept(
         outcome = make(cache.cache_directory(store))
         if outcome.exit_code or outcome.path is None:
             return Dense(None, outcome)
-        for gone in cache.keep_within_bound(store, outcome.path):
+        for gone in cache.keep_within_bound(store, outcome.path, *in_use):
             tell(f"{gone.name} was removed: the cache holds at most {cache.bound_bytes() / 2**30:g} GiB ({cache.BOUND})")
         return Dense(outcome.path)
 

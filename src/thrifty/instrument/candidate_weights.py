@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from thrifty import cache
@@ -23,12 +23,13 @@ _NOT_OF_CANDIDATES = ("measure", "logger")
 
 
 def quantised(
-    quantizer: str, config: Config, overrides: list[str], dense: Path, tell: Callable[[str], None]
+    quantizer: str, config: Config, overrides: list[str], dense: Path, others: Collection[Path], tell: Callable[[str], None]
 ) -> Weights | tuple[str, str]:
     """Where the weights lie, or the status and the reason why there are none.
 
     Args:
         config: of the search, as `overrides` compose to.
+        others: runs that the search goes on to need, beside the dense one.
 
     Raises:
         KeyboardInterrupt, SystemExit: it was asked to stop, and the search with it.
@@ -64,6 +65,6 @@ def quantised(
     if outcome.exit_code or outcome.path is None or outcome.record is None:
         reason = outcome.message or (outcome.record or {}).get("reason") or "no reason was recorded"
         return "unsupported" if outcome.exit_code == Unsupported.exit_code else "failed", reason
-    for gone in cache.keep_within_bound(Path(config.store), outcome.path):
+    for gone in cache.keep_within_bound(Path(config.store), outcome.path, dense, *others):
         tell(f"{gone.name} was removed: the cache holds at most {cache.bound_bytes() / 2**30:g} GiB ({cache.BOUND})")
     return Weights(outcome.path, outcome.record["config_hash"])

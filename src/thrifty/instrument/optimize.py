@@ -134,7 +134,9 @@ class _Search:
                 self._close(mine, "not tried", TIME_SPENT)
                 continue
             self.tell(f"quantising: {quantizer}")
-            made = quantised(quantizer, self.config, self.overrides, self.dense, self.tell)
+            made = quantised(
+                quantizer, self.config, self.overrides, self.dense, [one.path for one in self.weights.values()], self.tell
+            )
             mine[0].seconds += time.perf_counter() - begin
             if isinstance(made, Weights):
                 self.weights[quantizer] = made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +39,8 @@ class CompressMethod(TrainMethod):
     _taken: dict[str, Any] | None = None
     compressing_s = 0.0
     """Seconds that compressing took, fine-tuning not counted."""
+    described: Sequence[str] = ()
+    """Sentences on how it compresses, which a run that takes over its weights tells as well."""
 
     def prepare(self, given: Collection[str], beginning: Beginning = FROM_NOTHING) -> dict[str, Any]:
         """As for a training.
@@ -147,6 +149,7 @@ class CompressMethod(TrainMethod):
             "run": self._record["id"] if self._before is None else read_record(self._before)["compression"]["run"],
             "flags": self._record["flags"][flags:],
             "about": self._record["data"]["about"][about:],
+            "described": list(self.described),
         }
 
     @abstractmethod

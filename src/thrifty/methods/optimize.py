@@ -54,7 +54,8 @@ class OptimizeMethod(CompressMethod):
         trained = load_trained(run, self.device, before["config_hash"], plain(self.config.precision))
         self.form, self._taken = trained.manifest.get("form"), trained.manifest.get("quantized")
         self.findings.metrics["size/converted_modules"] = before["metrics"]["size/converted_modules"]
-        self._record["data"]["about"] += before["compression"]["about"]
+        self.described = before["compression"]["described"]
+        self._record["data"]["about"] += [*self.described, *before["compression"]["about"]]
         return self._without_training(trained.module)
 
     def _write_weights(self, model: nn.Module) -> None:

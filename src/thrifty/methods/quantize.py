@@ -60,14 +60,15 @@ class QuantizeMethod(CompressMethod):
             raise Unsupported(
                 f"quantizer={config.quantizer.name}: no layer of the model can be converted; {self.targets.sentence}"
             )
-        about["about"].append(self.targets.sentence)
+        self.described = [self.targets.sentence]
         if self.quantizer.calibrates:
             self._check_calibration(self.method.calibration)
-            about["about"].append(f"scales of activations are those of {self.method.calibration} training examples")
+            self.described.append(f"scales of activations are those of {self.method.calibration} training examples")
         if self.device.type == "cpu" and "int8" in config.quantizer.name and not set(cpu_isa()) & set(_INT8):
-            about["about"].append(
+            self.described.append(
                 "this processor multiplies integers in 16 bits (it has no VNNI): sums of two products may saturate, and nothing says so"
             )
+        about["about"] += self.described
         return about
 
     def _compressed(self) -> tuple[Trace, nn.Module]:

@@ -81,6 +81,6 @@ def _keep(store: Path, place: Path, key: str, images: ImageSet) -> None:
         (begun / _ABOUT).write_text(json.dumps({**about, "fingerprint": images.fingerprint}))
         shutil.rmtree(place, ignore_errors=True)  # was altered, or is another command's that has just been quicker
         begun.rename(place)
-        cache.keep_within_bound(store, but=place)
+        cache.keep_within_bound(store, place)
     finally:
         shutil.rmtree(begun, ignore_errors=True)
