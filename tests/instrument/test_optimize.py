@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -24,7 +25,9 @@ from thrifty.instrument.search_space import Candidate
 from thrifty.measure.comparison import Comparison
 from thrifty.measure.loss_bound import QualityLoss
 from thrifty.measure.statistics import Interval
+from thrifty.metrics import measured
 from thrifty.record import usable_cores
+from thrifty.report.advice import next_steps
 
 TYPED = ("task=tabular", "threads=1", "method=optimize", "method.precisions=[fp32]", *QUIET)
 BASELINE = Candidate("none", "fp32", "eager", 1, 1)
@@ -187,15 +190,39 @@ def test_nothing_supported_leaves_the_dense_model_and_every_reason(found: Any) -
     assert rows["int8_static eager 1"]["why"] == "no layer of the model can be converted"
     assert rows["int8_dynamic eager 1"]["why"] == "no kernel for it"
     assert "engine=semi_structured" in rows["int8_dynamic semi_structured 1"]["why"]
-    assert done.beginning.search["flags"] == ["nothing_better"]
+    assert done.beginning.search["flags"] == ["nothing_tried"]
 
 
 def test_no_time_leaves_the_dense_model_and_says_so(found: Any) -> None:
     stand_ins = StandIns({}, {})
     done, rows = found(stand_ins, ENGINES, TWO, "method.seconds=1e-6")
     assert {one["status"] for one in rows.values()} == {"baseline", "not tried"}
-    assert set(done.beginning.search["flags"]) == {"nothing_better", "search_cut_short"}
+    assert set(done.beginning.search["flags"]) == {"nothing_tried", "search_cut_short"}
     assert stand_ins.looked == []
+    assert "nothing was tried" in done.beginning.search["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "statuses", "advised"),
+    [
+        (["nothing_tried", "search_cut_short"], ["not tried"], ["method.seconds=80"]),
+        (["search_cut_short"], ["winner", "not tried"], ["method.seconds=10"]),
+        (["nothing_better"], ["beyond the bound"], ["max_quality_loss=2"]),
+        (["nothing_better"], ["finalist"], []),
+    ],
+)
+def test_what_is_advised_after_a_search(
+    flags: list[str], statuses: list[str], advised: list[str], tabular_run: FinishedRun
+) -> None:
+    record = copy.deepcopy(tabular_run.record)
+    record["config"] |= {
+        "method": {"name": "optimize", "seconds": 5.0}, "objective": {"name": "latency"}, "max_quality_loss": 1.0,
+    }  # fmt: skip
+    record["metrics"]["compress/time_s"] = measured(18.2)
+    record |= {"flags": flags, "optimize": [{"status": one} for one in statuses]}
+    commands = [command for command, _ in next_steps(record)][:-1]
+    found = [one for command in commands for one in command.split() if one.startswith(("method.seconds", "max_quality_loss"))]
+    assert found == advised
 
 
 def test_who_was_not_measured_in_full_does_not_win(found: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from thrifty.instrument.floor import kept_floor
 from thrifty.instrument.lean_pairs import LeanPairs, Untold
 from thrifty.instrument.looks import Arms, Looks, Weights
 from thrifty.instrument.pairs import PairFailed, Plan, measure
-from thrifty.instrument.race import TIME_SPENT, Lost, Race, Standing
+from thrifty.instrument.race import BEYOND, TIME_SPENT, Lost, Race, Standing
 from thrifty.instrument.search_space import Candidate, by_promise, candidates, too_long, why_not
 from thrifty.instrument.standings import flags, row_of, sentence, span_of
 from thrifty.measure.comparison import Comparison
@@ -175,7 +175,7 @@ class _Search:
         one.loss = loss
         if loss.within(self.bound):
             return True
-        one.status = "beyond the bound"
+        one.status = BEYOND
         one.why = f"loses {loss.value:.2f} points on validation ({span_of(loss)}), more than max_quality_loss={self.bound:g}"
         return False
 

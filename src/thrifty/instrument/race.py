@@ -23,6 +23,8 @@ _BEATEN = (1.1, 1.04)
 _LOOK_SECONDS = (0.4, 1.5)
 """Length of a look, by round, where it is not clear before."""
 TIME_SPENT = "the time was spent before"
+BEYOND = "beyond the bound"
+"""Status of what loses more quality than it may."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from thrifty.instrument.race import TIME_SPENT, Standing
+from thrifty.instrument.race import BEYOND, TIME_SPENT, Standing
 from thrifty.measure.loss_bound import QualityLoss
 
 _TAKES = {"latency": "the time", "throughput": "the time by example", "file": "the bytes", "memory": "the memory"}
@@ -43,6 +43,8 @@ def sentence(winner: Standing, standings: Sequence[Standing], objective: str, bo
     looked = sum(one.over_baseline() is not None for one in standings)
     full = sum(one.ratio is not None for one in standings)
     tried = f"of {len(standings)} ways {looked} were looked at and {full} measured in full, in {seconds:.0f} s"
+    if winner.status == "baseline" and not _tried(standings):
+        return f"objective={objective}: nothing was tried, which would have to be better than the dense model as PyTorch runs it; {tried}"
     if winner.status == "baseline":
         return f"objective={objective}: nothing that was tried is better than the dense model as PyTorch runs it; {tried}"
     over, loss = winner.over_baseline(), winner.loss
@@ -62,11 +64,16 @@ def sentence(winner: Standing, standings: Sequence[Standing], objective: str, bo
     )
 
 
+def _tried(standings: Sequence[Standing]) -> bool:
+    """Whether anything is known of any of them: what it takes, or that it loses too much."""
+    return any(one.over_baseline() is not None or one.status == BEYOND for one in standings)
+
+
 def flags(winner: Standing, standings: Sequence[Standing], bound: float) -> list[str]:
     """What the record should warn of."""
     found = []
     if winner.status == "baseline":
-        found.append("nothing_better")
+        found.append("nothing_better" if _tried(standings) else "nothing_tried")
     elif winner.loss is None or not winner.loss.certified(bound):
         found.append("not_certified")
     if any(TIME_SPENT in one.why for one in standings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator
 from typing import Any
@@ -103,9 +104,13 @@ def _after_optimising(record: dict[str, Any]) -> Iterator[Advice]:
     """More time where it was short, more room where nothing was better, then the other question."""
     config, flags = record["config"], record["flags"]
     if "search_cut_short" in flags:
-        seconds = 2 * config["method"]["seconds"]
-        yield _again(record, "the time was spent before everything was tried: twice as much", f"method.seconds={seconds:g}")
-    if "nothing_better" in flags:
+        asked, taken = config["method"]["seconds"], record["metrics"]["compress/time_s"]["value"]
+        if "nothing_tried" in flags:  # what goes before the first look alone took all of it
+            seconds, why = 10 * math.ceil(max(2 * asked, 4 * taken) / 10), "the time was spent before anything was tried: more"
+        else:
+            seconds, why = 2 * asked, "the time was spent before everything was tried: twice as much"
+        yield _again(record, why, f"method.seconds={seconds:g}")
+    if any(one["status"] == "beyond the bound" for one in record.get("optimize", [])) and "nothing_better" in flags:
         bound = 2 * config["max_quality_loss"] or 0.5
         yield _again(record, "nothing better kept within the bound: allow more", f"max_quality_loss={bound:g}")
     other = "throughput" if config["objective"] == "latency" else "latency"

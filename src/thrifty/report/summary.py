@@ -80,6 +80,7 @@ def flag_text(flag: str, record: dict[str, Any]) -> str:
         "pruning_cut_short": "training met its time cap before the last weights were to go: they went without training after it",
         "not_certified": "the loss found is within max_quality_loss, but with so few validation examples it could be larger",
         "bound_not_met": "nothing that was tried kept within max_quality_loss: this is the first one tried",
+        "nothing_tried": "nothing could be tried, or there was no time for it: this is the dense model as PyTorch runs it",
         "nothing_better": "nothing that was tried is better and within max_quality_loss: this is the dense model as PyTorch runs it",
         "search_cut_short": "the search's time was spent before everything was tried: a longer method.seconds may find better",
         **_condition_texts(record["conditions"] if isinstance(record.get("conditions"), dict) else {}),
