@@ -11,6 +11,7 @@ from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
 _READING = ("tasks",)
+_EXPORTING = ("architectures", "engines", "layers")
 _TRAINING = (
     "architectures",
     "layers",
@@ -37,6 +38,12 @@ def manifest_digest(manifest: dict[str, Any]) -> str:
 def training_code() -> str:
     """sha256, in hex, of the source that trains and of the version of torch."""
     return _source(_TRAINING, ("torch",))
+
+
+@cache
+def exporting_code() -> str:
+    """sha256, in hex, of the source that turns a model into an engine's file, and of the version of torch."""
+    return _source(_EXPORTING, ("torch",))
 
 
 @cache

@@ -161,18 +161,25 @@ def test_what_it_exports_is_kept_and_found_again(name: str, tmp_path: Path) -> N
     kept = tmp_path / "model-0123"
     first = predictor(module, precision("fp32"), CPU, one, inputs, kept)(inputs).clone()
     made = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    assert (
-        set(made) == {"model-0123.aot-fp32-1.pt2"} if name == "aot" else {"model-0123.example.npy", f"model-0123.{name}.onnx"}
-    )
+    (file,) = [path for path in tmp_path.iterdir() if path.suffix in (".pt2", ".onnx")]
+    assert file.name == ("model-0123.aot-fp32-1.pt2" if name == "aot" else f"model-0123.{name}.onnx")
+    assert set(made) == {file.name, f"{file.name}.seal", *(() if name == "aot" else ("model-0123.example.npy",))}
     larger = inputs.repeat(2, 1)
     again = predictor(module, precision("fp32"), CPU, one, larger, kept)(larger)
     after = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert after == made, "a batch of another size needs no other file"
     assert (again[:3] - first).abs().max() <= 1e-5
-    if one.needs_torch:
-        return
-    run = one.opened(kept, 1, "fp32", list(inputs.shape))
-    assert abs(run(inputs.numpy()) - first.numpy()).max() <= 1e-5
+    if not one.needs_torch:
+        run = one.opened(kept, 1, "fp32", list(inputs.shape))
+        assert abs(run(inputs.numpy()) - first.numpy()).max() <= 1e-5
+    # Another's file in its place, as in a run's directory from elsewhere: it is not even opened.
+    torch.manual_seed(1)
+    other = build_model(*MODELS["mlp"], 0.0)
+    theirs = tmp_path / "theirs" / kept.name
+    theirs.parent.mkdir()
+    predictor(other, precision("fp32"), CPU, one, inputs, theirs)(inputs)
+    file.write_bytes((theirs.parent / file.name).read_bytes())
+    assert (predictor(module, precision("fp32"), CPU, one, inputs, kept)(inputs) - first).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if engine(name).exports])

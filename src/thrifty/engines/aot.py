@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from thrifty.config.choices import engines
 from thrifty.engines.base import Engine, place_of
 from thrifty.engines.compiler import why_no_compiler
+from thrifty.engines.kept_file import is_ours, seal
 from thrifty.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -56,9 +57,10 @@ class Aot(Engine):
         with place_of(kept) as place:
             # The code has the number of threads in it.
             path = place.with_name(f"{place.name}.aot-{precision}-{torch.get_num_threads()}.pt2")
-            if not path.is_file():
+            if not is_ours(path):
                 try:
                     _compile(module, example, precision, path)
+                    seal(path)
                 except Exception as error:
                     from thrifty.layers.onnx_file import where
 

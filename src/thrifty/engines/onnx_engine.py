@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thrifty.engines.base import Engine, example_of, file_of, place_of
+from thrifty.engines.kept_file import is_ours, seal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,8 +64,9 @@ class OnnxEngine(Engine):
         inputs = example if isinstance(example, tuple) else (example,)
         with place_of(kept) as place:
             path = file_of(place, self.name)
-            if not path.is_file():
+            if not is_ours(path):
                 write_onnx(module, example, path, self.name, self.integer_products)
+                seal(path)
                 if not isinstance(example, tuple):
                     keep_example(example, example_of(place))
             run = self.open_file(path, torch.get_num_threads(), precision, [list(one.shape) for one in inputs])

@@ -114,7 +114,8 @@ def _measure_exported(
 
     from thrifty.config import registry
     from thrifty.config.choice import choice_of
-    from thrifty.engines.base import example_of
+    from thrifty.engines.base import example_of, file_of
+    from thrifty.engines.kept_file import is_ours
     from thrifty.measure.memory import host_memory
 
     chosen = choice_of("engine", engine or {})
@@ -123,6 +124,8 @@ def _measure_exported(
     if config_hash is not None and manifest["config_hash"] != config_hash:
         raise ValueError("the model is of another configuration than the record")
     kept = Path(run) / f"model-{manifest['sha256'][:12]}"
+    if not is_ours(file_of(kept, chosen.name)):
+        raise ValueError(f"the file of engine={chosen.name} was altered since it was made")
     one = np.load(example_of(kept), allow_pickle=False)
     inputs = np.ascontiguousarray(np.repeat(one, batch_size, axis=0))
     before = host_memory()
