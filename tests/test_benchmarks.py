@@ -195,7 +195,11 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+_LONG = ("grid", "instrument", "optimize", "structured_pruning")
+"""Those that take over a minute however little they are given."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(one, marks=[pytest.mark.slow] if one in _LONG else []) for one in COMMANDS])
 def test_a_benchmark_runs_and_writes_its_table(name: str, tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *COMMANDS[name], f"--results={tmp_path}"]
     # A target missed is exit 1, and no matter here: other tests run on the same cores.

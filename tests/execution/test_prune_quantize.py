@@ -80,6 +80,7 @@ def test_a_named_dense_model_is_pruned_first(cli: Cli) -> None:
     assert made["prune_quantize"]["parents"] == [made["prune"]["id"], dense["id"]]
 
 
+@pytest.mark.slow
 def test_a_grid_of_both_has_one_row_for_the_dense_model(cli: Cli) -> None:
     typed = (*SMALL, "logger=none", "measure.seconds=0.05", "measure.examples=100")
     done = cli("run", "-m", *typed, "method=prune_quantize", "sparsity=0.5,0.75", "quantizer=int8_dynamic")

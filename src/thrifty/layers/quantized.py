@@ -23,7 +23,7 @@ class Quantized:
 
     bits: int
     weight: Tensor
-    """int8, of the dense weight's shape."""
+    """int8, or 8 bits of floating point, of the dense weight's shape."""
     scale: Tensor
     """float32, (outputs,), or (outputs, groups) where the inputs are in groups."""
     zero: Tensor | None = None
@@ -221,7 +221,8 @@ def quantized(layer: nn.Module) -> Quantized | None:
     if isinstance(weight, Tensor) and hasattr(weight, "qdata"):
         inner: Any = weight
         if inner.qdata.dtype is not torch.int8:
-            return Quantized(8, inner.qdata, inner.scale)  # 8 bits of floating point
+            rows = inner.qdata.shape[0]  # 8 bits of floating point; a scale for each row, or one for all
+            return Quantized(8, inner.qdata, inner.scale.flatten().expand(rows))
         activation = None if inner.act_quant_kwargs is None else DYNAMIC
         return Quantized(8, inner.qdata, inner.scale.flatten(), None, activation)
     return None

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from thrifty.errors import BadConfiguration, nearest
 from thrifty.layers.quantized import put_in_place, shares_memory
@@ -87,6 +88,7 @@ class Quantizer(ABC):
             BadConfiguration: `keep` names a layer that is not there.
         """
         layers = [name for name, one in model.named_modules() if isinstance(one, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))]
+        uncalled = [name for name in layers if isinstance(model.get_submodule(name), NonDynamicallyQuantizableLinear)]
         kept = set()
         for pattern in self.config.keep:
             matched = {one for one in layers if fnmatchcase(one, pattern) or one.startswith(f"{pattern}.")}
@@ -99,9 +101,12 @@ class Quantizer(ABC):
         unfit: dict[str, str] = {}
         for name in layers:
             if name not in kept:
-                why = (
-                    "its weight is another layer's too" if shares_memory(model, name) else self.unfit(model.get_submodule(name))
-                )
+                if name in uncalled:
+                    why = "nn.MultiheadAttention takes its weight and never calls it"
+                elif shares_memory(model, name):
+                    why = "its weight is another layer's too"
+                else:
+                    why = self.unfit(model.get_submodule(name))
                 if why is not None:
                     unfit[name] = why
         return Targets(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from thrifty.config.choices import quantizers
 from thrifty.quantizers.torchao_linear import TorchaoLinear, torchao_quantization, why_no_fp8
 
@@ -15,7 +17,7 @@ class Fp8Weight(TorchaoLinear):
         """Anything but such a GPU."""
         return why_no_fp8(device_type, "fp8_weight")
 
-    def settings(self) -> Any:
+    def settings(self, weight_dtype: torch.dtype) -> Any:
         """torchao's configuration."""
         torchao = torchao_quantization()
         return torchao.Float8WeightOnlyConfig(set_inductor_config=False)

@@ -17,7 +17,7 @@ class Int8Dynamic(TorchaoLinear):
 
     rounds_inputs = True
 
-    def settings(self) -> Any:
+    def settings(self, weight_dtype: torch.dtype) -> Any:
         """torchao's configuration."""
         return torchao_quantization().Int8DynamicActivationInt8WeightConfig(set_inductor_config=False)
 

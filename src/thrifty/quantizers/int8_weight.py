@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from thrifty.config.choices import quantizers
 from thrifty.quantizers.torchao_linear import TorchaoLinear, torchao_quantization
 
@@ -11,7 +13,7 @@ from thrifty.quantizers.torchao_linear import TorchaoLinear, torchao_quantizatio
 class Int8Weight(TorchaoLinear):
     """Saves bytes, and time only where reading weights takes the time."""
 
-    def settings(self) -> Any:
+    def settings(self, weight_dtype: torch.dtype) -> Any:
         """torchao's configuration."""
         return torchao_quantization().Int8WeightOnlyConfig(set_inductor_config=False)
 

@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from thrifty.errors import Unsupported
+from thrifty.layers.flat import parts_of
 from thrifty.quantizers.base import Quantizer
 
 
 class TorchaoLinear(Quantizer):
     """Every scheme of torchao's that takes a layer by itself."""
 
-    def settings(self) -> Any:
-        """torchao's configuration; none may change inductor's for the whole process."""
+    def settings(self, weight_dtype: torch.dtype) -> Any:
+        """torchao's configuration for a layer; none may change inductor's for the whole process."""
         raise NotImplementedError
 
     def unfit(self, layer: nn.Module) -> str | None:
@@ -27,13 +29,19 @@ class TorchaoLinear(Quantizer):
         """A layer whose weight is torchao's."""
         quantize = torchao_quantization().quantize_
         shell = nn.Sequential(copy.copy(layer))  # the layer itself keeps its weight
-        shell[0]._parameters = dict(layer._parameters)
-        quantize(shell, self.settings())
+        found: Any = shell[0]
+        found._parameters = dict(layer._parameters)
+        quantize(shell, self.settings(found.weight.dtype))
+        if parts_of(found.weight) is None:  # what it does not take it passes over in silence
+            sizes = " x ".join(map(str, found.weight.shape))
+            raise Unsupported(
+                f"quantizer={self.config.name}: torchao left a layer of {sizes} as it was; name it in quantizer.keep"
+            )
         # The description that torchao adds to a layer cannot be copied nor compiled.
-        shell[0].__dict__.pop("extra_repr", None)
-        for one in shell[0].parameters():
+        found.__dict__.pop("extra_repr", None)
+        for one in found.parameters():
             one.requires_grad_(False)
-        return shell[0]
+        return found
 
 
 def torchao_quantization() -> Any:
