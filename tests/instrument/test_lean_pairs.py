@@ -67,6 +67,15 @@ def test_a_known_difference_is_found_and_all_metrics_are_of_the_same_processes(m
     assert all({asked[2 * pair], asked[2 * pair + 1]} == {"first", "second"} for pair in range(LEAST_PAIRS))
 
 
+def test_what_compiles_has_compiled_before_the_pairs_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = made_up(monkeypatch, {"first": MEASUREMENT, "second": MEASUREMENT})
+    compiled = replace(RUNS[1], record={**RUNS[1].record, "config": {"engine": {"name": "compile", "mode": "default"}}})
+    found = LeanPairs((RUNS[0], compiled), NAMES, Plan(most_pairs=2, half_width=0.0)).found("infer/peak_host_mib")
+    assert len(found.pairs) == 2
+    assert asked[0] == "second"
+    assert sorted(asked[1:]) == ["first", "first", "second", "second"]
+
+
 def test_what_the_system_does_not_tell_does_not_go_on_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     made_up(monkeypatch, {"first": MEASUREMENT, "second": MEASUREMENT})
     with pytest.raises(Untold):

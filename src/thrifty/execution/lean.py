@@ -18,6 +18,7 @@ from typing import Any
 import thrifty
 from thrifty.config import registry
 from thrifty.config.choice import choice_of
+from thrifty.engines.base import Engine
 from thrifty.execution import libraries
 from thrifty.execution.death import cause_of_death, kernel_kills
 
@@ -43,11 +44,21 @@ class LeanTask:
 
 def alone(engine: dict[str, Any] | None) -> str | None:
     """The name of an engine that needs no torch, as it runs a file of its own; None of the others."""
+    executes = _engine_of(engine)
+    return executes.name if executes is not None and executes.exports and not executes.needs_torch else None
+
+
+def compiles(engine: dict[str, Any] | None) -> bool:
+    """Whether the first process compiles, and the next ones find what it has compiled."""
+    executes = _engine_of(engine)
+    return executes is not None and executes.compiles
+
+
+def _engine_of(engine: dict[str, Any] | None) -> Engine | None:
     if engine is None:
         return None
     config = choice_of("engine", engine)
-    executes = registry.load("engine", config.name)(config)
-    return config.name if executes.exports and not executes.needs_torch else None
+    return registry.load("engine", config.name)(config)
 
 
 @dataclass(frozen=True)

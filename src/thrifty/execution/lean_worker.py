@@ -125,7 +125,9 @@ def _measure_exported(
         raise ValueError("the model is of another configuration than the record")
     kept = Path(run) / f"model-{manifest['sha256'][:12]}"
     if not is_ours(file_of(kept, chosen.name)):
-        raise ValueError(f"the file of engine={chosen.name} was altered since it was made")
+        raise ValueError(
+            f"its file of engine={chosen.name} was altered, or not made here; predict with that engine once, which makes it anew"
+        )
     one = np.load(example_of(kept), allow_pickle=False)
     inputs = np.ascontiguousarray(np.repeat(one, batch_size, axis=0))
     before = host_memory()
