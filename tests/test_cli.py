@@ -19,7 +19,7 @@ from conftest import Cli, FinishedRun
 from thrifty import __version__
 from thrifty.cli import run_command, thrifty_command
 from thrifty.config.registry import CHOICES
-from thrifty.errors import BadConfiguration
+from thrifty.errors import BadConfiguration, BadData
 
 FILES = {
     "result.json",
@@ -256,6 +256,11 @@ def test_predict_never_replaces_its_input_nor_what_is_no_file(
     thrifty_command([*common, "-o", str(tmp_path / "other.csv")])
     assert (tmp_path / "other.csv").is_symlink()
     assert (tmp_path / "target.csv").read_text() == printed
+
+
+def test_predict_looks_for_its_input_before_it_loads_the_model(tabular_run: FinishedRun) -> None:
+    with pytest.raises(BadData, match=r"^none\.csv: there is no such file; give the path"):
+        thrifty_command(["predict", str(tabular_run.path), "none.csv", "--processes", "2"])
 
 
 def test_predict_continues_a_text(

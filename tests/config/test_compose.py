@@ -154,7 +154,7 @@ BAD = [
     ("optimizer.lr=abc", "must be number", "above 0"),
     ("optimizer.lr=true", "must be number", "optimizer.lr=true"),
     ("seed=1.5", "must be whole number", "seed=1.5"),
-    ("tags=a", "list of texts", "tags=a"),
+    ("tags=a", "list of texts, as [a] is", "tags=a"),
     ("optimizer.betas=0.9", "list of numbers", "optimizer.betas=0.9"),
     ("optimizer.betas=[0.9]", "two numbers", "[0.9,0.999]"),
     # ranges

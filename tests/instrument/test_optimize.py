@@ -193,6 +193,14 @@ def test_nothing_supported_leaves_the_dense_model_and_every_reason(found: Any) -
     assert done.beginning.search["flags"] == ["nothing_tried"]
 
 
+def test_a_precision_that_the_device_has_not_is_refused_before_it_is_tried(found: Any) -> None:
+    stand_ins = StandIns({}, {})
+    _, rows = found(stand_ins, "method.engines=[eager]", "method.quantizers=[none]", "method.precisions=[fp16]")
+    assert rows["none eager 1"]["status"] == "unsupported"
+    assert rows["none eager 1"]["why"].startswith("precision=fp16: products are tens to hundreds of times slower")
+    assert stand_ins.looked == []
+
+
 def test_no_time_leaves_the_dense_model_and_says_so(found: Any) -> None:
     stand_ins = StandIns({}, {})
     done, rows = found(stand_ins, ENGINES, TWO, "method.seconds=1e-6")

@@ -140,7 +140,7 @@ def test_a_run_that_is_not_there() -> None:
 
 def test_a_place_that_cannot_be_written(text_run: FinishedRun) -> None:
     message = refused(str(text_run.path), "--format", "npz", "-o", "no/such/place.npz", kind=BadData)
-    assert "No such file or directory" in message
+    assert "there is no folder no/such; make it" in message
 
 
 def test_weights_that_were_altered_are_not_exported(tmp_path: Path, text_run: FinishedRun) -> None:

@@ -30,6 +30,9 @@ def _about(name: str, error: OmegaConfBaseException, overrides: Sequence[str]) -
         wanted = f"one of {key.allowed}" + nearest(given.split("=", 1)[-1], key.allowed.split(", "))
     else:
         wanted = key.type + (f", {key.allowed}" if key.allowed else "")
+        value = given.partition("=")[2]
+        if key.type.startswith("list of") and value and value[0] not in "[{('\"":
+            wanted += f", as [{value}] is"
     return BadConfiguration(f"{given}: is not allowed; must be {wanted}; see `thrifty keys {name}`")
 
 

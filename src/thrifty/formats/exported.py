@@ -58,6 +58,8 @@ def write_file(path: Path, name: str, plain: dict[str, Tensor], header: Header) 
             module.write(temporary, stored, header)
         share(temporary)
 
+    if not path.parent.is_dir():
+        raise BadData(f"{path}: there is no folder {path.parent}; make it, or give another place with -o")
     try:
         write_file_atomically(path, write)
     except OSError as error:

@@ -120,9 +120,16 @@ class _Search:
     def _refuse_what_cannot_run(self) -> None:
         for one in self.standings:
             engine = self._engine(one.candidate.engine)
-            why = engine.unsupported(self.device) or engine.not_in(one.candidate.precision)
+            why = engine.unsupported(self.device) or engine.not_in(one.candidate.precision) or self._not_here(one.candidate)
             if why is not None:
                 one.status, one.why = "unsupported", why
+
+    def _not_here(self, candidate: Candidate) -> str | None:
+        """Why the device cannot compute in its precision, or slowly; the dense model's own is known to do."""
+        if candidate.precision == self.baseline.candidate.precision:
+            return None
+        chosen = choice_of("precision", self.precisions[candidate.precision])
+        return registry.load("precision", chosen.name)(chosen).unsupported(self.device)
 
     def _compress(self) -> None:
         """The weights of each quantizer: found, or made now."""

@@ -78,7 +78,7 @@ def _quantised(name: str, ratio: float, low: float | None, high: float | None, s
         case "size/parameters":
             return "as many numbers as before, most of them in fewer bits"
         case "size/nonzero":
-            return "the smallest weights round to zero"
+            return "no weight rounds to zero that was none before" if ratio == 1 else "the smallest weights round to zero"
         case "size/memory_mib":
             return "integers and their scales instead of floating point; embeddings, norms and biases stay as they are"
         case "size/file_mib":

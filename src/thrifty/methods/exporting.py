@@ -71,6 +71,8 @@ def run_from(file: Path, directory: Path) -> int:
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise BadConfiguration(f"--to-run {directory}: is there already; give a directory that is empty, or none yet")
+    if not directory.parent.is_dir():
+        raise BadData(f"--to-run {directory}: there is no folder {directory.parent}; make it, or give another")
     manifest, tensors = read_export(file)
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
     try:
