@@ -29,6 +29,9 @@ class StandIn(PredictionPool):
         super().__init__(PredictorSpec("nothing"), processes)
         self.renewed = 0
 
+    def wait_until_ready(self) -> None:
+        pass
+
     def renew(self) -> None:
         self.renewed += 1
 

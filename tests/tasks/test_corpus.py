@@ -32,7 +32,7 @@ def refusal(given: Path | str, todo: str = "give") -> str:
         read_corpus(str(given))
     message = str(caught.value)
     assert "\n" not in message
-    assert f"task.path={given}" in message
+    assert "task.path={}".format(str(given).replace("\0", r"\x00")) in message
     assert todo in message
     return message
 

@@ -64,9 +64,9 @@ def predict_run(directory: Path, record: dict[str, Any], options: argparse.Names
     in_batches = CHOICES["task"][task].schema.IN_BATCHES
     if not in_batches:
         _require_one_process(task, options)
-    elif not Path(options.input).expanduser().exists():  # before the model is loaded, which takes seconds
-        raise BadData(f"{options.input}: there is no such file; give the path of what to predict for")
     engine, values = _engine(record, options.engine, in_batches)
+    if in_batches and not Path(options.input).expanduser().exists():  # before the model is loaded, which takes seconds
+        raise BadData(f"{options.input}: there is no such file; give the path of what to predict for")
     threads = options.threads or max(1, usable_cores() // options.processes)
     if options.processes * threads > usable_cores():
         sys.stderr.write(
