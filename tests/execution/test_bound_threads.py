@@ -31,6 +31,17 @@ def test_what_the_user_has_said_stays(theirs: str, monkeypatch: pytest.MonkeyPat
         assert os.environ["OMP_PROC_BIND"] == theirs
 
 
+def test_without_fork_servers_a_process_has_it_that_starts_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_PROC_BIND", raising=False)
+    with told(bind_threads=True):
+        pass
+    for fits, expected in ((False, "true"), (True, None)):
+        monkeypatch.setattr(fork_server, "fits", lambda fits=fits: fits)
+        with fork_server.told_by_itself():
+            assert os.environ.get("OMP_PROC_BIND") == expected
+        assert "OMP_PROC_BIND" not in os.environ
+
+
 @POSIX
 def test_processes_of_the_fork_server_have_it_when_it_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_PROC_BIND", raising=False)

@@ -40,7 +40,7 @@ def slurm(running_cluster: SlurmCluster) -> Iterator[SlurmCluster]:
 
 
 def records(cli: Cli) -> list[dict[str, Any]]:
-    return [json.loads((run / "result.json").read_text()) for run in cli.runs()]
+    return [json.loads((run / "result.json").read_text()) for run in cli.runs() if not run.name.startswith(".")]
 
 
 def statuses(cli: Cli) -> list[str]:
@@ -180,7 +180,7 @@ def test_an_orphan_of_a_lost_node_never_writes_its_successor_s_record(cli: Cli, 
         node = slurm.command("squeue", "-h", "-j", job, "-o", "%N")
         slurm.kill_node(node)
         slurm.command("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")
-        wait_for(lambda: len(cli.runs()) == 2, PATIENCE)
+        wait_for(lambda: len(records(cli)) == 2, PATIENCE)
         os.kill(orphan["attempt"]["pid"], 0)
         assert statuses(cli) == ["running", "running"]
         successor = records(cli)[1]

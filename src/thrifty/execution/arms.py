@@ -48,7 +48,7 @@ class Arm:
         self.connection, theirs = context.Pipe()
         given = replace(spec, building=spec.building or tuple(affinity.cores() or ()) or None)
         self.process: BaseProcess = context.Process(target=serve, args=(theirs, given, other), daemon=False)
-        with theirs, other or contextlib.nullcontext():
+        with theirs, other or contextlib.nullcontext(), fork_server.told_by_itself():
             try:
                 fork_server.start(self.process)
             except (EOFError, ConnectionError) as error:

@@ -19,6 +19,8 @@ RUNS = "thrifty.execution.preload"
 ARMS = "thrifty.execution.preload_arms"
 """What predicting takes: torch and the building of models, some 2 s."""
 _BIND = "OMP_PROC_BIND"
+_last: dict[str, str] = {}
+"""What `told` was given last."""
 _LONGEST_SOCKET_NAME = 104
 """Bytes, of the systems we know the fewest."""
 
@@ -60,7 +62,21 @@ def told(bind_threads: bool, further: Mapping[str, str] = MappingProxyType({})) 
             all share it.
         further: variables by name.
     """
-    wanted = {**({_BIND: "true"} if bind_threads else {}), **further}
+    _last.clear()
+    _last.update({**({_BIND: "true"} if bind_threads else {}), **further})
+    with _in_environment(_last):
+        yield
+
+
+@contextlib.contextmanager
+def told_by_itself() -> Iterator[None]:
+    """Where there are no fork servers, a process that starts within it has what they were told last."""
+    with contextlib.nullcontext() if fits() else _in_environment(_last):
+        yield
+
+
+@contextlib.contextmanager
+def _in_environment(wanted: Mapping[str, str]) -> Iterator[None]:
     ours = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(ours)
     try:
