@@ -147,6 +147,22 @@ def test_a_champion_that_dies_is_out_and_nobody_else() -> None:
     assert standings[0].status == "dropped"
 
 
+def test_nobody_is_set_against_itself_when_the_champion_dies_late() -> None:
+    class DyingLate(Simulated):
+        dead: Candidate | None = None
+
+        def look(self, champion: Candidate, challenger: Candidate, seconds: float, enough: Callable[[Look], bool]) -> Look:
+            assert champion != challenger
+            if seconds > 1 and champion != BASELINE and self.dead in (None, champion):  # the second round
+                self.dead = champion
+                raise Lost("failed", "killed", of_champion=True)
+            return super().look(champion, challenger, seconds, enough)
+
+    left, standings = raced(DyingLate(some([0.202, 0.2, 0.203])))
+    assert sorted(one.status for one in standings if one.why == "killed") == ["failed"]
+    assert len(left) == 2
+
+
 def test_who_is_not_admitted_beats_nobody() -> None:
     def admit(one: Standing) -> bool:
         one.status = "beyond the bound" if one.candidate.quantizer == "int8_dynamic" else one.status

@@ -173,13 +173,15 @@ class Race:
                 champion.candidate, one.candidate, _LOOK_SECONDS[number], lambda seen: seen.clearly_above(times)
             )
         except Lost as lost:
-            if lost.of_champion and champion is not self.baseline:
-                self._depose(lost)
-                return self._look(one, number)
-            one.status, one.why = lost.status, str(lost)
-            return False
+            if not lost.of_champion or champion is self.baseline:
+                one.status, one.why = lost.status, str(lost)
+                return False
+            self._depose(lost)
+            look = None
         finally:
             one.seconds += self.clock() - begin
+        if look is None:  # against the next, who may be nobody else
+            return self.champion is one or self._look(one, number)
         assert champion.log is not None
         one.log, one.error = champion.log + look.log, math.hypot(champion.error, look.error)
         self._known[one.candidate] = one.log
