@@ -111,7 +111,8 @@ def test_a_file_that_was_cut_off(dense: Made, tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_made(dense: Made, tmp_path: Path) -> None:
     export_run(dense.path, "npz", tmp_path / "file")
-    assert "No such file or directory" in refused(tmp_path / "file", tmp_path / "no" / "such")
+    message = refused(tmp_path / "file", tmp_path / "no" / "such")
+    assert f"there is no folder {tmp_path / 'no'}; make it, or give another" in message
 
 
 def test_a_directory_that_holds_something_is_left(dense: Made, tmp_path: Path) -> None:
