@@ -210,6 +210,24 @@ def test_no_time_leaves_the_dense_model_and_says_so(found: Any) -> None:
     assert "nothing was tried" in done.beginning.search["sentence"]
 
 
+def test_time_that_is_spent_before_the_dense_model_could_be_timed_is_told_as_such(
+    found: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(looks: Any, candidate: Candidate) -> float:
+        raise Lost("not tried", "the time was spent before it was ready")
+
+    put_in = StandIns.put_in
+
+    def put_in_late(stand_ins: StandIns, patch: pytest.MonkeyPatch) -> None:
+        put_in(stand_ins, patch)
+        patch.setattr(Looks, "seconds_of", late)
+
+    monkeypatch.setattr(StandIns, "put_in", put_in_late)
+    done, rows = found(StandIns({}, {}), ENGINES, TWO)
+    assert {one["status"] for one in rows.values()} == {"baseline", "not tried"}
+    assert "nothing_tried" in done.beginning.search["flags"]
+
+
 @pytest.mark.parametrize(
     ("flags", "statuses", "advised"),
     [
@@ -324,6 +342,13 @@ def test_a_difference_that_pairs_show_decides() -> None:
 def test_no_better_than_the_dense_model_within_noise_is_the_dense_model() -> None:
     assert decided([finalist("int8_static", 0.98, 0.1)]).candidate == BASELINE
     assert decided([finalist("none", 1.3, 0.0)]).candidate == BASELINE
+
+
+def test_what_was_found_to_be_slower_than_the_dense_model_does_not_win_by_its_file() -> None:
+    slower = finalist("int8_weight", 1.08, 0.0, half=0.1)
+    assert decided([slower]).candidate == BASELINE
+    assert slower.why == "1.08 times what the dense model takes"
+    assert decided([finalist("int8_weight", 1.01, 0.0)]).candidate.quantizer == "int8_weight"
 
 
 SMALL = ("task=tabular", "architecture.widths=[64,32]", "budget.steps=20", "threads=1")

@@ -173,6 +173,20 @@ def test_who_is_not_admitted_beats_nobody() -> None:
     assert [one.candidate for one in left] == [standings[1].candidate]
 
 
+def test_what_is_not_allowed_is_no_reason_against_others() -> None:
+    fast, allowed = Candidate("none", "bf16", "openvino", 2, 1), Candidate("none", "fp32", "openvino", 2, 1)
+    integers = Candidate("int8_static", "fp32", "openvino", 2, 1)
+    looks = Simulated({fast: 0.3, allowed: 0.6, integers: 0.35})
+    standings = [Standing(one) for one in (fast, allowed, integers)]
+
+    def admit(one: Standing) -> bool:
+        return one.candidate != fast
+
+    race = Race(Standing(BASELINE), looks, lambda: math.inf, why_not, looks.clock, admit=admit)
+    assert [one.candidate for one in race.run(standings)][0] == integers
+    assert standings[2].why == ""
+
+
 def test_cheapest_to_prepare_first() -> None:
     method = compose(["method=optimize"]).method
     assert isinstance(method, Optimize)

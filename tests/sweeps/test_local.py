@@ -175,6 +175,16 @@ def test_a_grid_that_is_ended_goes_on_with_both_that_were_running(cli: Cli, how:
     assert any("went on after step" in sentence for one in records for sentence in one["data"]["about"])
 
 
+@needs_two_cores
+def test_searches_for_the_best_go_on_side_by_side(cli: Cli) -> None:
+    """What they try is made by workers that wait for whoever measures, so nobody may measure meanwhile."""
+    typed = ("task=tabular", "architecture.widths=[64,32]", "budget.steps=3", "method=optimize", "max_quality_loss=50", *QUIET)
+    cli("run", "-m", *typed, "objective=file", "method.quantizers=[int8_weight]", "seed=0,1", "sweep.parallel=2")
+    records = [read_record(one) for one in cli.runs() if "sweeps" in one.parts]
+    assert [one["status"] for one in records] == ["ok", "ok"]
+    assert all(any(row["status"] == "winner" for row in one["optimize"]) for one in records)
+
+
 def test_more_slots_than_cores_are_refused_before_anything_starts(cli: Cli) -> None:
     assert "each experiment gets cores of its own" in cli.refused(
         "run", "-m", "task=tabular", "seed=1,2", "sweep.parallel=4096", code=2

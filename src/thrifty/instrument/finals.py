@@ -60,6 +60,8 @@ class Finals:
         if self.objective in _COUNTED:
             return math.isclose(_value(best), _value(other), rel_tol=1e-3)
         if self.baseline in (best, other):
+            if best is self.baseline and _value(other) > _ALIKE:
+                return False
             against = (other if best is self.baseline else best).over_baseline()
             return against is None or against.low is None or against.high is None or against.low <= 1 <= against.high
         first, second = best.over_baseline(), other.over_baseline()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from thrifty.execution.beginning import Beginning
 from thrifty.execution.cores import freest_cores
 from thrifty.execution.experiment import Found
 from thrifty.execution.judge import Judge, Judged, NotJudged
+from thrifty.execution.turns import turns
 from thrifty.instrument.arms import Run, preloads_of, settings_of
 from thrifty.instrument.candidate_weights import quantised
 from thrifty.instrument.finals import PAIRED, Finals
@@ -94,6 +96,10 @@ class _Search:
             return math.inf
         return self.method.seconds - (time.perf_counter() - self.begin)
 
+    def _for_looks(self) -> float:
+        """Of them, those that are not the finalists'."""
+        return self.remaining() - _FOR_FINALS * self.method.seconds
+
     def found(self) -> Found:
         """The winner, after all that leads to it."""
         judged = Judged(
@@ -102,15 +108,24 @@ class _Search:
         with Judge(self.config, self._with_threads(judged)) as self.judge:
             self._refuse_what_cannot_run()
             self._compress()
-            if self.objective in PAIRED:
-                self._prepare_arms()
-                finalists = self._timed(self._fastest())
-            else:
-                finalists = [one for one in self._open if self._sized(one)]
-            winner = Finals(self.objective, self.baseline, self._ratio, self._file, self._may_measure).winner(finalists)
+            with self._alone():
+                if self.objective in PAIRED:
+                    self._prepare_arms()
+                    finalists = self._timed(self._fastest())
+                else:
+                    finalists = [one for one in self._open if self._sized(one)]
+                winner = Finals(self.objective, self.baseline, self._ratio, self._file, self._may_measure).winner(finalists)
         if self.objective in PAIRED:
             fork_server.renew()  # a run needs other imports than arms
         return self._result(winner)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Of what runs side by side only this goes on within it; waiting for that costs the search nothing."""
+        begin = time.perf_counter()
+        with turns().alone():
+            self.begin += time.perf_counter() - begin
+            yield
 
     @property
     def _open(self) -> list[Standing]:
@@ -137,7 +152,7 @@ class _Search:
             if quantizer in self.weights:
                 continue
             mine, begin = [one for one in self._open if one.candidate.quantizer == quantizer], time.perf_counter()
-            if self.remaining() <= 0:
+            if self._for_looks() <= 0:
                 self._close(mine, "not tried", TIME_SPENT)
                 continue
             self.tell(f"quantising: {quantizer}")
@@ -206,14 +221,13 @@ class _Search:
 
     def _fastest(self) -> list[Standing]:
         """Those to be measured in full, the fastest first."""
-
-        def remaining() -> float:
-            return self.remaining() - _FOR_FINALS * self.method.seconds
-
-        with Looks(self.arms, remaining) as looks:
+        with Looks(self.arms, self._for_looks) as looks:
             try:
                 seconds = looks.seconds_of(self.baseline.candidate)
             except Lost as lost:
+                if lost.status == "not tried":
+                    self._close(self._open, "not tried", TIME_SPENT)
+                    return []
                 raise Unsupported(f"method=optimize: the dense model itself cannot be run: {lost}") from lost
             for one in self._open:
                 if (why := too_long(one.candidate, seconds)) is not None:
@@ -223,7 +237,7 @@ class _Search:
             race = Race(
                 self.baseline,
                 looks,
-                remaining,
+                self._for_looks,
                 why_not,
                 time.perf_counter,
                 by_promise,

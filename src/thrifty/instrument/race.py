@@ -188,6 +188,7 @@ class Race:
         if look.clearly_above(times):
             return self._out(one, f"{math.exp(look.log):.2f} times as long as {champion.candidate.name}")
         if number == 0 and not self.admit(one):
+            del self._known[one.candidate]  # nobody need be as fast as what is not allowed
             return False
         if look.clearly_faster:
             self.champion = one
@@ -197,6 +198,7 @@ class Race:
         """The champion is out, and the fastest of the others is it."""
         self.champion.status, self.champion.why = lost.status, str(lost)
         self.left.remove(self.champion)
+        del self._known[self.champion.candidate]
         self.champion = min(self.left, key=lambda one: one.log or 0.0)
 
     def _drop_beaten(self, number: int) -> None:

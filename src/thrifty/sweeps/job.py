@@ -54,7 +54,7 @@ def run_job(job: SweepJob, show: Sink) -> Outcome:
         job.group,
         None if job.resumed is None else Path(job.resumed),
         _alone(fill),
-        _alone(search),
+        search,  # which makes weights beside others, and measures alone by itself
         None if job.stopping is None else TrialStopper(job.stopping, lambda sentence: show.handle(Told(sentence))),
     )
     if outcome.record is None and outcome.exit_code == Unsupported.exit_code:
