@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
 from pathlib import Path
@@ -70,6 +71,13 @@ def test_how_a_model_is_executed_and_measured_does_not_make_it_another(store: Pa
     assert found(store, given=("engine=compile", "measure.seconds=0", "profile=true", "measure.batch_sizes=[3]"))[0] == one
     for given in ("seed=1", "optimizer.lr=0.5", "threads=1", "measure.examples=7", "train.average=0.9"):
         assert found(store, given=(given,))[0] is None, given
+
+
+@pytest.mark.parametrize("package", ["torch", "torchao", "torch-pruning"])
+def test_another_version_of_what_computes_the_weights_is_other_code(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.0" if name == package else version(name))
+    assert training_code.__wrapped__() != training_code()
 
 
 def test_one_that_was_not_measured_will_not_do_where_that_is_wanted(store: Path) -> None:

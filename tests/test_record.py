@@ -114,6 +114,7 @@ def test_a_new_record_has_every_field_of_the_contract() -> None:
     assert (record["schema"], record["status"], record["attempt"]["token"]) == (1, "running", "token")
     environment = record["environment"]
     assert {"host", "cpu", "gpu", "driver", "versions", "commit", "dirty", "cores", "python"} <= set(environment)
+    assert {"torch", "torchao", "onnxruntime", "openvino"} <= set(environment["versions"])
     assert environment["versions"]["torch"]
     assert isinstance(environment["cpu"]["isa"], list)
 

@@ -6,14 +6,16 @@ import argparse
 import io
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from thrifty.errors import BadConfiguration, ThriftyError, nearest
-from thrifty.stop import STOPPED
+from thrifty.stop import EXIT_CODES, REASONS, STOPPED, Stopped
 
 
 def run() -> None:
@@ -32,6 +34,9 @@ def _leave(command: Callable[[], int]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what a terminal cannot show must not end the command
+    for one in REASONS:
+        if signal.getsignal(one) is signal.SIG_DFL:
+            signal.signal(one, _stop)
     try:
         code = command()
         sys.stdout.flush()
@@ -46,7 +51,15 @@ def _leave(command: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         code = 130
+    except Stopped as stopped:
+        sys.stderr.write(f"{stopped}\n")
+        code = EXIT_CODES[str(stopped)]
     sys.exit(code)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """What the command has begun is ended in order, and nothing of it is left behind."""
+    raise Stopped(REASONS[signal.Signals(number)])
 
 
 def run_command(arguments: Sequence[str]) -> int:

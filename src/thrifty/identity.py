@@ -36,8 +36,8 @@ def manifest_digest(manifest: dict[str, Any]) -> str:
 
 @cache
 def training_code() -> str:
-    """sha256, in hex, of the source that trains and of the version of torch."""
-    return _source(_TRAINING, ("torch",))
+    """sha256, in hex, of the source that trains and compresses, and of the versions of what it computes with."""
+    return _source(_TRAINING, ("torch", "torchao", "torch-pruning"))
 
 
 @cache

@@ -21,7 +21,10 @@ SCHEMA = 1
 STATUSES = ("ok", "diverged", "oom", "unsupported", "killed", "preempted", "error", "running")
 NOT_IDENTITY = ("store", "name", "tags", "logger")
 """Keys that say where a run goes and what it is called, not what it is."""
-_PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "wandb", "numpy", "scikit-learn", "pandas", "safetensors")
+_PACKAGES = (
+    *("torch", "torchao", "torch-pruning", "pytorch-lightning", "hydra-core", "wandb", "numpy", "scikit-learn", "pandas"),
+    *("safetensors", "onnxruntime", "openvino", "onnx", "onnxscript"),
+)
 
 
 def config_hash(config: dict[str, Any]) -> str:

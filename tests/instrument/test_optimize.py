@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import math
+import signal
+import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -394,6 +397,30 @@ def test_the_smallest_file_is_counted_and_its_weights_predict(
     assert record["metrics"]["size/converted_modules"]["value"] == 3
     load_breast_cancer(as_frame=True).data.head(3).to_csv(tmp_path / "new.csv", index=False)
     assert len(cli("predict", record["id"], str(tmp_path / "new.csv")).stdout.splitlines()) == 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of processes through /proc")
+@pytest.mark.parametrize(("number", "code", "said"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGKILL, -9, "")])
+def test_a_search_that_is_ended_leaves_no_process_and_says_what_is_kept(
+    cli: Cli, number: signal.Signals, code: int, said: str
+) -> None:
+    typed = ("method=optimize", "max_quality_loss=50", "method.engines=[eager]", "method.quantizers=[int8_weight,int8_dynamic]")
+    process = cli.popen("run", *SMALL, *QUIET, *typed, "method.seconds=300")
+    assert process.stderr is not None
+    assert any("1 of " in line for line in iter(process.stderr.readline, ""))
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)  # until whoever could write there is gone
+    assert process.returncode == code, err
+    assert err.splitlines()[-1:] == ([said] if said else [])
+    assert ("what it has quantised is kept, and the same command finds it" in err) == (number == signal.SIGTERM)
+    assert len(list((cli.store / "cache").glob("*-quantize-*"))) == 2
+    assert list((cli.store / "runs").glob("*")) == []
+    left = [one for one in Path("/proc").glob("[0-9]*/cwd") if one.exists() and one.resolve() == cli.cwd.resolve()]
+    end = time.monotonic() + 20
+    while left and time.monotonic() < end:
+        time.sleep(0.1)
+        left = [one for one in left if one.exists()]
+    assert left == []
 
 
 @pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")

@@ -183,7 +183,7 @@ def test_what_is_not_allowed_is_no_reason_against_others() -> None:
         return one.candidate != fast
 
     race = Race(Standing(BASELINE), looks, lambda: math.inf, why_not, looks.clock, admit=admit)
-    assert [one.candidate for one in race.run(standings)][0] == integers
+    assert next(one.candidate for one in race.run(standings)) == integers
     assert standings[2].why == ""
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thrifty.atomic import write_file_atomically
 from thrifty.config.choices import engines
 from thrifty.engines.base import Engine, place_of
 from thrifty.engines.compiler import why_no_compiler
@@ -85,13 +86,10 @@ def _compile(module: nn.Module, example: Inputs, precision: str, path: Path) -> 
         warnings.simplefilter("ignore")
         inputs, sizes = inputs_and_sizes(example)
         program = torch.export.export(exportable(module, precision), inputs, dynamic_shapes=sizes)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".aot-", suffix=".pt2")
-        os.close(descriptor)
-        try:
-            torch._inductor.aoti_compile_and_package(program, package_path=temporary, inductor_configs={"freezing": frozen})
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory() as elsewhere:  # who is killed on the long way leaves nothing beside the run
+            package = str(Path(elsewhere) / "model.pt2")
+            torch._inductor.aoti_compile_and_package(program, package_path=package, inductor_configs={"freezing": frozen})
+            write_file_atomically(path, lambda temporary: shutil.copyfile(package, temporary))
 
 
 def build(config: engines.Engine) -> Engine:

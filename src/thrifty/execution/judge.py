@@ -63,8 +63,9 @@ class Judge:
 
     def end(self) -> None:
         """End the process; the next question starts another."""
-        if self._process is not None and self._connection is not None:
+        if self._connection is not None:
             self._connection.close()
+        if self._process is not None:
             with contextlib.suppress(OSError):
                 self._process.kill()
             self._process.join()
@@ -107,6 +108,7 @@ class Judge:
             self._serve = serve
         context = fork_server.context()
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=self._serve, args=(theirs, self.config, self.dense))
+        process = context.Process(target=self._serve, args=(theirs, self.config, self.dense))
         with theirs:
-            fork_server.start(self._process)
+            fork_server.start(process)
+        self._process = process  # not before: who is stopped meanwhile has none to end, and it ends with the connection

@@ -37,6 +37,7 @@ from thrifty.measure.comparison import Comparison
 from thrifty.measure.loss_bound import QualityLoss
 from thrifty.measure.statistics import Interval
 from thrifty.record import usable_cores
+from thrifty.stop import Stopped
 from thrifty.store import read_record
 
 _FOR_FINALS = 0.35
@@ -56,7 +57,13 @@ def search(config: Config, overrides: list[str], dense: Path, tell: Callable[[st
     Raises:
         ThriftyError: the dense model's record cannot be read.
     """
-    return _Search(config, overrides, dense, tell).found()
+    looking = _Search(config, overrides, dense, tell)
+    try:
+        return looking.found()
+    except (KeyboardInterrupt, SystemExit, Stopped):
+        if len(looking.weights) > 1:
+            tell("the search was stopped; what it has quantised is kept, and the same command finds it")
+        raise
 
 
 class _Search:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thrifty.config.schema import Config
-from thrifty.execution.death import end_with_parent, first_line, out_of_memory
+from thrifty.execution.death import end_with_parent, end_with_the_command_line, first_line, out_of_memory
 from thrifty.execution.judge import Judged
 
 
@@ -18,6 +18,9 @@ def serve(connection: Connection, config: Config, dense: Judged) -> None:
     """Answer until the parent is gone; see `execution.judge`."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    end_with_the_command_line()  # a large model's predictions take minutes
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.dup2(nothing, 2)
