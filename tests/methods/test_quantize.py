@@ -201,6 +201,35 @@ def test_the_bound_spares_the_layers_that_cost_most(vit: Made) -> None:
     assert not set(converted) & set(best["spared"])
 
 
+def test_the_bound_of_both_steps_is_on_what_both_lose(mlp: Made) -> None:
+    pruning = ("pruner=magnitude", "sparsity=0.98", "method.finetune=0")
+    pruned = make(mlp.path.parents[1], *MLP, "method=prune", *pruning, origin=mlp.path)
+    both = ("method=prune_quantize", *pruning[:2], "quantizer=int8_weight", "max_quality_loss=0.5")
+    made = make(mlp.path.parents[1], *MLP, *both, origin=pruned.path)
+    lost = 100 * (mlp.metric("validation/accuracy") - made.metric("validation/accuracy"))
+    assert lost > 1
+    assert [one["loss"] for one in made.record["choice"]] == [pytest.approx(lost, abs=1e-6)]
+    assert "bound_not_met" in made.record["flags"]
+    assert any("points were lost before any was quantised" in one for one in made.record["data"]["about"])
+
+
+def test_the_bound_of_a_training_with_rounded_numbers_is_on_what_it_lost_too(
+    mlp: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a training that spoils the model: sparing layers of what came out of it would help nobody."""
+
+    def spoiled(self: QuantizeMethod, model: nn.Module) -> tuple[Trace, nn.Module]:
+        with torch.no_grad():
+            for one in model.parameters():
+                one.mul_(0.01)
+        return self._without_training(model)
+
+    monkeypatch.setattr(QuantizeMethod, "_train", spoiled)
+    made = quantised(mlp, MLP, "quantizer=qat_int8", "max_quality_loss=0.5")
+    assert made.record["choice"][0]["loss"] > 1
+    assert "bound_not_met" in made.record["flags"]
+
+
 def test_each_layer_alone_is_told_where_asked(mlp: Made) -> None:
     rows: list[dict[str, Any]] = quantised(mlp, MLP, "quantizer=int8_dynamic", "method.sensitivity=true").record["sensitivity"]
     assert len(rows) == 3

@@ -25,10 +25,11 @@ class LayerChoice:
     Args:
         layers: all that could be quantised.
         bound: quality points that may be lost; None bounds nothing.
+        before: what was lost before any layer is quantised, by pruning or by training with rounded numbers; None is nothing.
     """
 
-    def __init__(self, layers: Sequence[str], bound: float | None) -> None:
-        self.layers, self.bound = list(layers), bound
+    def __init__(self, layers: Sequence[str], bound: float | None, before: QualityLoss | None = None) -> None:
+        self.layers, self.bound, self.before = list(layers), bound, before
         self.tried: list[Tried] = []
 
     def rounds(self, costs: Mapping[str, float]) -> Iterator[list[str]]:
@@ -38,7 +39,9 @@ class LayerChoice:
             costs: points that each layer costs alone.
         """
         worst = sorted(costs, key=lambda name: -costs[name])
-        low, high = 0, len(worst)  # sparing none is known not to do, sparing all of them costs nothing
+        low, high = 0, len(worst)  # sparing none is known not to do, sparing all of them adds nothing
+        if self.hopeless:
+            return
         while self.bound is not None and high - low > 1:
             middle = (low + high) // 2
             yield worst[:middle]
@@ -47,7 +50,13 @@ class LayerChoice:
             else:
                 low = middle
         if not self.met and high == len(worst):
-            self.tried.append(Tried(tuple(worst), QualityLoss(0.0, 0.0, 0.0, self.tried[-1].loss.n if self.tried else 0)))
+            nothing = QualityLoss(0.0, 0.0, 0.0, self.tried[-1].loss.n if self.tried else 0)
+            self.tried.append(Tried(tuple(worst), self.before or nothing))
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether too much was lost before, so that no choice of layers helps."""
+        return self.bound is not None and self.before is not None and not self.before.within(self.bound)
 
     def tell(self, spared: Sequence[str], loss: QualityLoss) -> None:
         """What sparing these cost."""
@@ -94,7 +103,10 @@ class LayerChoice:
         assert self.bound is not None
         head, best = f"max_quality_loss={self.bound:g}: ", self.best
         if best is None:
-            return f"{head}no choice of layers keeps within it"
+            earlier = (
+                f": {self.before.value:.2f} points were lost before any was quantised" if self.before and self.hopeless else ""
+            )
+            return f"{head}no choice of layers keeps within it{earlier}"
         names = ", ".join(best.spared[:4]) + (f" and {len(best.spared) - 4} more" if len(best.spared) > 4 else "")
         what = (
             f"spared {len(best.spared)} of {len(self.layers)} layers ({names})" if best.spared else "no layer had to be spared"

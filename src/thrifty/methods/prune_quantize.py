@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from thrifty.execution.beginning import FROM_NOTHING, Beginning
+from thrifty.methods.model import load_trained
+from thrifty.methods.quality_loss import Scores
 from thrifty.methods.quantize import QuantizeMethod
 from thrifty.metrics import measured
+from thrifty.store import find_run, read_record
 
 _OF_BOTH = ("compress/time_s", "compress/flops")
 
@@ -24,6 +30,10 @@ class PruneQuantizeMethod(QuantizeMethod):
         about = super().prepare(given, beginning)
         self.parents = [*self.parents, *self.dense_record["parents"]]
         return about
+
+    def _dense_scores(self, model: nn.Module) -> Scores:
+        path = find_run(Path(self.config.store), self.parents[-1])
+        return self._scores(load_trained(path, self.device, read_record(path)["config_hash"]).module.eval())
 
     def _tell_cost(self) -> None:
         super()._tell_cost()

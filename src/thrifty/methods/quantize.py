@@ -16,12 +16,10 @@ from thrifty.errors import Unsupported
 from thrifty.events import Preparing
 from thrifty.execution.beginning import FROM_NOTHING, Beginning
 from thrifty.layers import rounding
-from thrifty.measure.loss_bound import QualityLoss
-from thrifty.measure.statistics import Interval
 from thrifty.methods.compress import CompressMethod
 from thrifty.methods.layer_choice import LayerChoice
 from thrifty.methods.monitor import Trace
-from thrifty.methods.quality_loss import difference_between, loss_between
+from thrifty.methods.quality_loss import Scores, difference_between, loss_between
 from thrifty.metrics import measured
 from thrifty.quantizers.base import Quantizer, Ranges
 from thrifty.quantizers.int8_static import Int8Static
@@ -72,13 +70,16 @@ class QuantizeMethod(CompressMethod):
         return about
 
     def _compressed(self) -> tuple[Trace, nn.Module]:
-        trace, model = self._trained(self._model())
+        model, begin = self._model(), time.perf_counter()
+        dense = None if self.config.max_quality_loss is None else self._dense_scores(model)
+        judging_s = time.perf_counter() - begin
+        trace, model = self._trained(model)
         if trace is not None and trace.stopped:
             return trace, model
-        begin = time.perf_counter()
+        begin = time.perf_counter() - judging_s
         ranges = self._ranges(model)
         if self.method.sensitivity or self.config.max_quality_loss is not None:
-            self._choose(model, ranges, self._scores(model))
+            self._choose(model, ranges, dense)
         if self.stop.reason is not None:
             return trace or Trace(), model
         quantised = self._converted(model, self.layers, ranges)
@@ -90,6 +91,10 @@ class QuantizeMethod(CompressMethod):
         flags[:] = [one for one in flags if one not in trace.flags]  # told once
         self._keep_training(trace, self._memory)
         return trace, quantised
+
+    def _dense_scores(self, model: nn.Module) -> Scores | None:
+        """Of the model that the run is held against; None where it is the one that is quantised."""
+        return self._scores(copy.deepcopy(model).eval()) if self.steps else None
 
     def _trained(self, model: nn.Module) -> tuple[Trace | None, nn.Module]:
         """With rounded numbers, where the scheme is for that."""
@@ -116,28 +121,31 @@ class QuantizeMethod(CompressMethod):
         self.quantizer.convert(quantised, layers, ranges)
         return quantised.eval()
 
-    def _choose(self, model: nn.Module, ranges: Ranges | None, dense: dict[str, Any]) -> None:
+    def _choose(self, model: nn.Module, ranges: Ranges | None, dense: Scores | None) -> None:
         """Which layers to spare: by what each costs alone, until what all others cost is within the bound."""
 
-        def loss(layers: list[str]) -> tuple[float, Interval, QualityLoss]:
-            scores = self._scores(self._converted(model, layers, ranges))
-            value = self.data.glance(scores)[self.data.deciding].value
-            return value, difference_between(self.data, dense, scores), loss_between(self.data, dense, scores)
+        def scores_with(layers: list[str]) -> Scores:
+            return self._scores(self._converted(model, layers, ranges))
 
-        bound = self.config.max_quality_loss
+        bound, before = self.config.max_quality_loss, self._scores(model)
         rows: list[dict[str, Any]] = []
-        choice = LayerChoice(self.layers, bound)
+        choice = LayerChoice(self.layers, bound, None if dense is None else loss_between(self.data, dense, before))
+        against = before if dense is None else dense
         if bound is not None:
             self.emit(Preparing("evaluating with every layer quantised"))
-            choice.tell([], loss(self.layers)[2])
-        if self.method.sensitivity or not choice.met:
+            choice.tell([], loss_between(self.data, against, scores_with(self.layers)))
+        if self.method.sensitivity or not (choice.met or choice.hopeless):
             costs: dict[str, float] = {}
             for place, name in enumerate(self.layers, 1):
                 if self.stop.reason is not None:
                     return
                 self.emit(Preparing(f"sensitivity: {name}, {place} of {len(self.layers)} layers"))
-                value, difference, lost = loss([name])
-                costs[name] = lost.value
+                scores = scores_with([name])
+                value, difference = (
+                    self.data.glance(scores)[self.data.deciding].value,
+                    difference_between(self.data, before, scores),
+                )
+                costs[name] = loss_between(self.data, before, scores).value
                 weights = sum(one.numel() for one in model.get_submodule(name).parameters())
                 row = {"layer": f"{name}.weight", "weights": weights, "value": value, "difference": difference.value}
                 rows.append(row | {"low": difference.low, "high": difference.high})
@@ -147,7 +155,8 @@ class QuantizeMethod(CompressMethod):
                     if self.stop.reason is not None:
                         return
                     self.emit(Preparing(f"evaluating with {len(spared)} layers spared"))
-                    choice.tell(spared, loss([one for one in self.layers if one not in spared])[2])
+                    left = [one for one in self.layers if one not in spared]
+                    choice.tell(spared, loss_between(self.data, against, scores_with(left)))
         if bound is not None:
             self.layers = [one for one in self.layers if one not in choice.spared]
             self._record["choice"] = choice.rows()

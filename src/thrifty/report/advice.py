@@ -88,7 +88,7 @@ def _after_quantising(record: dict[str, Any]) -> Iterator[Advice]:
     quantizer, engine = record["config"]["quantizer"]["name"], record["config"]["engine"]["name"]
     name = deciding_metric(record)
     row, latency = compared(record, name), compared(record, "infer/latency_ms")
-    if is_worse(name, row.get("low"), row.get("high")):
+    if record["config"]["max_quality_loss"] is None and is_worse(name, row.get("low"), row.get("high")):
         yield _again(record, "it lost quality: leave the layers that cost most as they are", "max_quality_loss=0.5")
     if engine == "eager" and not (latency.get("high") is not None and latency["high"] < 1):
         yield _again(record, "PyTorch itself saves no time by it: an engine that compiles may", "engine=compile")
