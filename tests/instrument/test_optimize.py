@@ -17,9 +17,11 @@ import pytest
 from conftest import QUIET, Cli, FinishedRun
 from thrifty import cache
 from thrifty.config.compose import compose
+from thrifty.config.schema import Config
+from thrifty.execution import device
 from thrifty.execution.experiment import Found
 from thrifty.execution.judge import Judge, Judged, NotJudged
-from thrifty.instrument import optimize
+from thrifty.instrument import candidate_weights, optimize
 from thrifty.instrument.finals import Finals
 from thrifty.instrument.looks import Looks, Weights
 from thrifty.instrument.pairs import PairFailed
@@ -31,6 +33,7 @@ from thrifty.measure.statistics import Interval
 from thrifty.metrics import measured
 from thrifty.record import usable_cores
 from thrifty.report.advice import next_steps
+from thrifty.store import read_record
 
 TYPED = ("task=tabular", "threads=1", "method=optimize", "method.precisions=[fp32]", *QUIET)
 BASELINE = Candidate("none", "fp32", "eager", 1, 1)
@@ -202,6 +205,49 @@ def test_a_precision_that_the_device_has_not_is_refused_before_it_is_tried(found
     assert rows["none eager 1"]["status"] == "unsupported"
     assert rows["none eager 1"]["why"].startswith("precision=fp16: products are tens to hundreds of times slower")
     assert stand_ins.looked == []
+
+
+def test_it_goes_by_the_device_asked_for_whatever_the_dense_model_was_trained_on(
+    found: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_another_machine(path: Path) -> dict[str, Any]:
+        record = copy.deepcopy(read_record(path))
+        record["environment"]["device"] = "cuda"
+        return record
+
+    monkeypatch.setattr(optimize, "read_record", of_another_machine)
+    times = {("none", "onnxruntime"): 0.5}
+    _, rows = found(StandIns(times, {}), "method.engines=[onnxruntime]", "method.quantizers=[none]", "device=cpu")
+    assert rows["none onnxruntime 1"]["status"] == "winner"
+
+
+def test_weights_are_made_in_the_precision_of_the_dense_model(
+    tabular_run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: list[Config] = []
+
+    def before(config: Config, dense: Path, tell: Any) -> Path:
+        wanted.append(config)
+        return dense
+
+    monkeypatch.setattr(candidate_weights, "compressed_before", before)
+    typed = [*TYPED, "precision=fp32", f"store={tabular_run.store}"]
+    for precision in ("fp32", "bf16"):
+        candidate_weights.quantised(
+            "int8_weight", compose(typed), typed, tabular_run.path, precision, [], lambda sentence: None
+        )
+    assert [one.precision.name for one in wanted] == ["fp32", "bf16"]
+
+
+def test_what_device_auto_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = compose(TYPED)
+    monkeypatch.setattr(optimize, "visible_gpus", lambda: ())
+    monkeypatch.setattr(device, "available_devices", lambda: ["cuda", "cpu"])
+    assert optimize._device(config, "cpu") == ("cpu" if sys.platform != "darwin" else "cuda")
+    assert optimize._device(config, "cuda") == "cuda"
+    monkeypatch.setattr(optimize, "visible_gpus", lambda: ("0",))
+    assert optimize._device(config, "cpu") == "cuda"
+    assert optimize._device(compose([*TYPED, "device=cpu"]), "cuda") == "cpu"
 
 
 def test_no_time_leaves_the_dense_model_and_says_so(found: Any) -> None:

@@ -23,12 +23,19 @@ _NOT_OF_CANDIDATES = ("measure", "logger")
 
 
 def quantised(
-    quantizer: str, config: Config, overrides: list[str], dense: Path, others: Collection[Path], tell: Callable[[str], None]
+    quantizer: str,
+    config: Config,
+    overrides: list[str],
+    dense: Path,
+    precision: str,
+    others: Collection[Path],
+    tell: Callable[[str], None],
 ) -> Weights | tuple[str, str]:
     """Where the weights lie, or the status and the reason why there are none.
 
     Args:
         config: of the search, as `overrides` compose to.
+        precision: of the dense model, which the quantised one is held against.
         others: runs that the search goes on to need, beside the dense one.
 
     Raises:
@@ -36,6 +43,8 @@ def quantised(
     """
     assert isinstance(config.method, Optimize)
     kept = [one for one in dense_overrides(overrides) if one.split("=")[0].split(".")[0] not in _NOT_OF_CANDIDATES]
+    if precision != config.precision.name:
+        kept = [one for one in kept if one.split("=")[0].split(".")[0] != "precision"] + [f"precision={precision}"]
     examples = config.measure.examples
     given = [
         *kept,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from thrifty.execution import fork_server
 from thrifty.execution.beginning import Beginning
 from thrifty.execution.cores import freest_cores
 from thrifty.execution.experiment import Found
+from thrifty.execution.gpus import visible_gpus
 from thrifty.execution.judge import Judge, Judged, NotJudged
 from thrifty.execution.turns import turns
 from thrifty.instrument.arms import Run, preloads_of, settings_of
@@ -66,6 +68,17 @@ def search(config: Config, overrides: list[str], dense: Path, tell: Callable[[st
         raise
 
 
+def _device(config: Config, of_dense: str | None) -> str:
+    """Where the run that is left will compute, whatever the dense model was trained on; torch is asked only where that is in doubt."""
+    if config.device.name != "auto":
+        return config.device.name
+    if of_dense in (None, "cpu") and not visible_gpus() and sys.platform != "darwin":
+        return "cpu"
+    from thrifty.execution.device import available_devices
+
+    return available_devices()[0]
+
+
 class _Search:
     def __init__(self, config: Config, overrides: list[str], dense: Path, tell: Callable[[str], None]) -> None:
         assert isinstance(config.method, Optimize)
@@ -76,7 +89,7 @@ class _Search:
         self.begin = time.perf_counter()
         fork_server.warm_up()
         self.record = read_record(dense)
-        self.device = self.record["environment"].get("device") or "cpu"
+        self.device = _device(config, self.record["environment"].get("device"))
         of_training = int(self.record["data"].get("batch_size") or 1)
         baseline = Candidate(
             NO_QUANTIZER,
@@ -164,7 +177,13 @@ class _Search:
                 continue
             self.tell(f"quantising: {quantizer}")
             made = quantised(
-                quantizer, self.config, self.overrides, self.dense, [one.path for one in self.weights.values()], self.tell
+                quantizer,
+                self.config,
+                self.overrides,
+                self.dense,
+                self.baseline.candidate.precision,
+                [one.path for one in self.weights.values()],
+                self.tell,
             )
             mine[0].seconds += time.perf_counter() - begin
             if isinstance(made, Weights):
@@ -314,9 +333,9 @@ class _Search:
 
     def _run(self, path: Path, record: dict[str, Any], one: Standing) -> Run:
         """A run as a candidate would execute it."""
-        engine, threads = self.engines[one.candidate.engine], one.candidate.threads
-        config = {**record["config"], "engine": engine}
-        return Run(path, {**record, "config": config, "environment": {**record["environment"], "threads": threads}})
+        config = {**record["config"], "engine": self.engines[one.candidate.engine]}
+        environment = {**record["environment"], "threads": one.candidate.threads, "device": self.device}
+        return Run(path, {**record, "config": config, "environment": environment})
 
     def _may_measure(self, best: Standing, other: Standing) -> bool:
         """Whether there is time to measure the two against each other."""

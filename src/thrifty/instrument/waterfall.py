@@ -88,12 +88,14 @@ def waterfall(run: Path, record: dict[str, Any], tell: Callable[[str], None]) ->
     config = record["config"]
     path = find_run(Path(config["store"]), record["parents"][-1])
     dense_record = read_record(path)
-    # By the threads of this run, and by its engine where that is not part of what is asked: the dense one may have been made for others.
+    # By the threads and on the device of this run, and by its engine where that is not part of what is asked: the dense one may have been
+    # made for others.
     engine = dense_engine(config)
     same_engine = dense_record["config"]["engine"] == engine
     dense_record = {**dense_record, "config": {**dense_record["config"], "engine": engine}}
     dense_record["data"] = {**dense_record["data"], "batch_size": record["data"].get("batch_size")}
-    dense_record["environment"] = {**dense_record["environment"], "threads": dense_threads(record)}
+    here = {"threads": dense_threads(record), "device": record["environment"].get("device")}
+    dense_record["environment"] = {**dense_record["environment"], **here}
     runs = (Run(path, dense_record), Run(run, record))
     quality = f"quality/{record['data'].get('deciding')}"
     wanted = [one for one in (*STEPS, quality) if one == quality or _is_recorded(one, runs)]
