@@ -18,7 +18,7 @@ from example_tensors import MANIFEST, written
 from torch import Tensor
 
 from thrifty.errors import BadData
-from thrifty.formats import exported
+from thrifty.formats import exported, header
 from thrifty.formats.exported import read_export, write_export
 from thrifty.formats.header import ENTRY, Header
 from thrifty.formats.torch_file import OUTLINE
@@ -172,6 +172,30 @@ def test_archives_with_a_member_twice(name: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "file", "a") as archive:
         again = archive.infolist()[0].filename
         archive.writestr(again, archive.read(again))
+    assert "there twice" in refused(tmp_path / "file")
+
+
+def test_an_outline_that_torch_might_read_in_place_of_ours(tmp_path: Path) -> None:
+    """It takes the folder of whichever member comes first; some versions of it refuse others beside that."""
+    write_export(tmp_path / "good", "torch", WEIGHTS, MANIFEST)
+    with (tmp_path / "evil").open("wb") as file:
+        torch.save({ENTRY: header_of(), "w": Calls(bytearray, 10)}, file)
+    with zipfile.ZipFile(tmp_path / "file", "w") as archive:
+        for source, folder in (("evil", "evil"), ("good", "archive")):
+            with zipfile.ZipFile(tmp_path / source) as members:
+                for one in members.infolist():
+                    archive.writestr(one.filename.replace("archive", folder, 1), members.read(one))
+    assert "does not lie in archive/" in refused(tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["torch", "npz"])
+def test_names_that_differ_in_capitals_alone(name: str, tmp_path: Path) -> None:
+    """Some libraries make no difference."""
+    write_export(tmp_path / "file", name, WEIGHTS, MANIFEST)
+    with zipfile.ZipFile(tmp_path / "file", "a") as archive:
+        first = archive.infolist()[0].filename
+        folder, _, last = first.rpartition("/")
+        archive.writestr(f"{folder}/{last.upper()}".lstrip("/"), archive.read(first))
     assert "there twice" in refused(tmp_path / "file")
 
 
@@ -382,6 +406,15 @@ def test_what_is_unpacked_is_gone_afterwards(tmp_path: Path, monkeypatch: pytest
     refused(tmp_path / "file")
     assert [one.parents[1] for one in unpacked] == [scratch, scratch]
     assert written(scratch) == []
+
+
+def test_tensors_that_fit_by_themselves_and_not_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bit mask holds 64 times what it takes."""
+    nearly_zero = {f"w{number}": torch.zeros(100_000, dtype=torch.float64) for number in range(3)}
+    write_export(tmp_path / "file", "sparse+zstd", nearly_zero, MANIFEST)
+    read_export(tmp_path / "file")
+    monkeypatch.setattr(header, "memory_mib", lambda: 3)  # half of it holds one of them
+    assert "more than half of the memory here" in refused(tmp_path / "file")
 
 
 # -- archives that two libraries read in two ways ----------------------------------------------------------------------------

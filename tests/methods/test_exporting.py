@@ -97,6 +97,14 @@ def test_a_file_whose_manifest_is_none(manifest: dict[str, object], tmp_path: Pa
     assert "is not a manifest of ours" in refused(tmp_path / "file", tmp_path / "back")
 
 
+def test_a_manifest_of_a_model_that_is_deeper_than_any(dense: Made, tmp_path: Path) -> None:
+    """Its layers alone would take all memory, before anybody looked at its weights."""
+    manifest, tensors = weights_of(dense.path)
+    architecture = {"name": "gpt", "width": 64, "depth": 10**9, "context": 16}
+    write_export(tmp_path / "file", "npz", tensors, {**manifest, "architecture": architecture})
+    assert "a depth of 1000000000 is beyond" in refused(tmp_path / "file", tmp_path / "back")
+
+
 def test_a_file_whose_tensors_are_another_model_s(dense: Made, tmp_path: Path) -> None:
     manifest, tensors = weights_of(dense.path)
     write_export(tmp_path / "file", "torch", {**tensors, "more": torch.ones(1)}, manifest)

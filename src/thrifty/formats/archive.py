@@ -21,17 +21,19 @@ def plain_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.Zip
     """Members by name, each as many bytes in the file as it claims to hold: a bomb is one that claims more.
 
     Raises:
-        BadData: one is compressed, encrypted, there twice, or larger than the file; or the archive can be read in two ways.
+        BadData: one is compressed, encrypted, there twice whether in capitals or not, or larger than the file; or the archive can be read in
+            two ways.
     """
     _require_one_reading(path)
     members: dict[str, zipfile.ZipInfo] = {}
-    size = path.stat().st_size
+    size, seen = path.stat().st_size, set[str]()
     for one in archive.infolist():
         if one.compress_type != zipfile.ZIP_STORED or one.file_size != one.compress_size:
             raise BadData(f"{path}: {one.filename:.80} in it is compressed; `thrifty export` writes none that is")
-        if one.flag_bits & _ENCRYPTED or one.filename in members or one.file_size > size:
+        if one.flag_bits & _ENCRYPTED or one.filename.casefold() in seen or one.file_size > size:
             raise BadData(f"{path}: {one.filename:.80} in it is encrypted, there twice, or larger than the file")
         members[one.filename] = one
+        seen.add(one.filename.casefold())
     return members
 
 

@@ -102,6 +102,9 @@ def load_sparse(path: Path) -> dict[str, Tensor]:
         raise BadData(f"{path}: cannot be read, or is altered or truncated ({_line(error)})") from error
     if _check_sum(outline, parts) != content["crc32"]:
         raise BadData(f"{path}: the file was altered (its check sum is not the one it holds)")
+    # All together, by their masks, which bound what each can be: masks of zeros pack well, and each might fit by itself.
+    packed = [name for name, about in outline.items() if about["packed"]]
+    require_memory(path, sum(8 * parts[name + _MASK].numel() * parts[name + _VALUES].element_size() for name in packed))
     return {name: _tensor(path, name, about, parts) for name, about in outline.items()}
 
 
@@ -133,7 +136,6 @@ def _tensor(path: Path, name: str, about: dict[str, Any], parts: dict[str, Tenso
         raise BadData(f"{path}: the bit mask of {name} is not that of a tensor of {shape}")
     if _type_name(values) != about["dtype"] or values.ndim != 1 or values.element_size() not in _BITS:
         raise BadData(f"{path}: the values of {name} are not of the type that the file gives")
-    require_memory(path, count * values.element_size())
     bits = np.unpackbits(mask.numpy(), bitorder="little")
     kept = int(bits.sum(dtype=np.int64))
     if kept != len(values) or bits[count:].any():

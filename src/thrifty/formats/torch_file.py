@@ -20,7 +20,9 @@ from thrifty.formats.unreadable import said_in_a_line
 
 _UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, KeyError, NotImplementedError, MemoryError, zipfile.BadZipFile, zlib.error,
                NotAnOutline)  # fmt: skip
-OUTLINE = "archive/data.pkl"
+_FOLDER = "archive/"
+"""Of all members; the library looks for the outline in the folder of whichever comes first."""
+OUTLINE = f"{_FOLDER}data.pkl"
 """The member of the archive that says which tensors there are."""
 
 
@@ -51,6 +53,10 @@ def opened(path: Path, lazily: bool = False) -> Iterator[tuple[Header, Callable[
         header = _header(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
         require_names(path, header, [name for name in content if name != ENTRY])
+        for name, kind in header.stored().items():
+            if not isinstance(content[name], Tensor):
+                raise BadData(f"{path}: '{name:.80}' is no tensor")
+            require_kind(path, name, kind, Kind.of(content[name]))
     yield header, lambda name: content[name]
 
 
@@ -60,6 +66,8 @@ def _header(path: Path) -> Header:
         members = plain_members(path, archive)
         if OUTLINE not in members or members[OUTLINE].file_size > LONGEST:
             raise BadData(f"{path}: is no file of torch.save that `thrifty export` wrote (no {OUTLINE} in it)")
+        if (stranger := next((name for name in members if not name.startswith(_FOLDER)), None)) is not None:
+            raise BadData(f"{path}: {stranger:.80} in it does not lie in {_FOLDER}; `thrifty export` writes none such")
         outline = outline_of(archive.read(OUTLINE))
     text = outline.pop(ENTRY, None)
     if not isinstance(text, str):
@@ -72,7 +80,7 @@ def _header(path: Path) -> Header:
             raise BadData(f"{path}: '{name:.80}' is no tensor")
         require_kind(path, name, kind, Kind(stored.dtype, stored.shape))
         # The library believes what the outline says of a member's size, and would read past its end.
-        member = members.get(f"archive/data/{stored.key}")
+        member = members.get(f"{_FOLDER}data/{stored.key}")
         if member is None or not member.file_size == stored.storage_bytes == kind.nbytes or not stored.without_gaps:
             raise BadData(f"{path}: the numbers of '{name:.80}' are not as many as the file says")
     return header

@@ -24,6 +24,8 @@ from thrifty.quantizers.base import Quantizer
 from thrifty.store import MANIFEST
 
 SCHEMA = 1
+_DEEPEST = 10_000
+"""Layers that a model of ours may have."""
 _FIELDS = {"config_hash": str, "architecture": dict, "shape": dict, "precision": dict, "task": dict, "weights": dict}
 """What a manifest must have to be read, and of which type."""
 
@@ -144,8 +146,11 @@ def _give_quantization(module: nn.Module, quantized: dict[str, Any]) -> None:
 
 def untrained(manifest: dict[str, Any], dropout: float = 0.0) -> nn.Module:
     """The model that a manifest describes, without numbers and before it was quantised: on the meta device."""
+    architecture = architecture_of(manifest)
+    if getattr(architecture, "depth", 0) > _DEEPEST:  # its layers alone would take all memory, before the weights are looked at
+        raise ValueError(f"architecture: a depth of {architecture.depth} is beyond {_DEEPEST}")
     with shapes_only():
-        module = build_model(architecture_of(manifest), manifest["shape"], dropout)
+        module = build_model(architecture, manifest["shape"], dropout)
         return given_form(module, manifest["form"]) if manifest.get("form") is not None else module
 
 
