@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Cli, FinishedRun
-from thrifty import __version__
+from thrifty import __version__, cli
 from thrifty.cli import run_command, thrifty_command
 from thrifty.config.registry import CHOICES
 from thrifty.errors import BadConfiguration, BadData
@@ -402,3 +403,20 @@ def test_wandb_is_told_and_nothing_goes_to_the_home_directory(tabular_run: Finis
     (offline,) = (tabular_run.path / "wandb").glob("offline-run-*/run-*.wandb")
     assert offline.stat().st_size > 1000
     assert list(tabular_run.home.iterdir()) == []
+
+
+def test_what_nobody_thought_of_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails() -> int:
+        raise PermissionError(13, "Permission denied", "/somebody/else's")
+
+    monkeypatch.setattr(cli, "REASONS", {})  # the signals of this process stay its own
+    monkeypatch.setattr(logging, "raiseExceptions", True)  # which it changes
+    for debug, shown in (("0", False), ("1", True)):
+        monkeypatch.setenv("THRIFTY_DEBUG", debug)
+        with pytest.raises(SystemExit) as ended:
+            cli._leave(fails)
+        said = capsys.readouterr().err
+        assert ended.value.code == 1
+        assert said.splitlines()[-1].startswith("error: PermissionError: [Errno 13] Permission denied")
+        assert said.endswith("; THRIFTY_DEBUG=1 shows where\n")
+        assert ("Traceback" in said) == shown

@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 GROUPS = ("tasks", "architectures", "optimizers", "schedules", "precisions", "pruners", "quantizers", "engines", "formats")
 
 LAYERS: list[tuple[str, ...]] = [
-    ("errors", "atomic", "stop", "identity", "__init__"),
+    ("errors", "atomic", "stop", "identity", "paths", "__init__"),
     ("config", "metrics", "record", "events", "store", "cache"),
     ("measure", "layers"),
     GROUPS,

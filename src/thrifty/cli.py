@@ -14,7 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from thrifty.errors import BadConfiguration, ThriftyError, nearest
+from thrifty.errors import BadConfiguration, OutOfMemory, ThriftyError, nearest
+from thrifty.execution.death import first_line, out_of_memory
 from thrifty.stop import EXIT_CODES, REASONS, STOPPED, Stopped
 
 
@@ -51,6 +52,13 @@ def _leave(command: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         code = 130
+    except Exception as error:  # noqa: BLE001 - told in a line, with the traceback for whoever asks for it
+        if os.environ.get("THRIFTY_DEBUG") == "1":
+            traceback.print_exc()
+        sys.stderr.write(
+            f"error: {ThriftyError(f'{type(error).__name__}: {first_line(error)}')}; THRIFTY_DEBUG=1 shows where\n"
+        )
+        code = OutOfMemory.exit_code if out_of_memory(error) else 1
     except Stopped as stopped:
         sys.stderr.write(f"{stopped}\n")
         code = EXIT_CODES[str(stopped)]

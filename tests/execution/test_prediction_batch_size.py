@@ -15,7 +15,7 @@ from thrifty.execution.prediction_pool import PredictionPool
 from thrifty.execution.prediction_worker import PredictorSpec
 from thrifty.tasks.prediction_batches import Examples
 
-Try = Callable[[int], float]
+Try = Callable[[int], float | tuple[float, float]]
 
 
 def examples(count: int) -> Examples:
@@ -43,9 +43,10 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> Callable[[Try], list[int]]:
     def with_rates(rate: Try) -> list[int]:
         sizes: list[int] = []
 
-        def instead(pool: PredictionPool, inputs: torch.Tensor, seconds: float) -> float:
+        def instead(pool: PredictionPool, inputs: torch.Tensor, seconds: float) -> tuple[float, float]:
             sizes.append(len(inputs))
-            return rate(len(inputs))
+            found = rate(len(inputs))
+            return found if isinstance(found, tuple) else (found, 0.0)
 
         monkeypatch.setattr(prediction_batch_size, "_rate", instead)
         return sizes
@@ -118,6 +119,43 @@ def test_few_examples_are_predicted_rather_than_tried(tried: Callable[[Try], lis
     found = find_batch_size(StandIn(2), examples(900))
     assert (found.size, sizes) == (16, [16])
     assert "all 900 examples take less than another try" in found.about
+
+
+def test_an_engine_s_getting_ready_is_not_the_time_of_trying(
+    tried: Callable[[Try], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(prediction_batch_size.time, "monotonic", lambda: clock[0])
+
+    def rate(size: int) -> tuple[float, float]:
+        ready = 60.0 if size == 16 else 0.0  # as an engine does that compiles for sizes of any kind
+        clock[0] += ready + 1.0
+        return min(size, 128) * 10.0, ready
+
+    sizes = tried(rate)
+    found = find_batch_size(StandIn(2), examples(10**6))
+    assert (found.size, sizes[-1]) == (128, 512)
+    assert "not 3 % faster" in found.about
+
+
+@pytest.mark.parametrize(
+    ("ready", "trying", "said"),
+    [(40.0, 1.0, "getting ready for 3 sizes took 120 s, so that none over 64 was tried"), (0.0, 11.0, "the time was spent, so that none over 64")],
+)  # fmt: skip
+def test_what_ends_it_is_told(
+    ready: float, trying: float, said: str, tried: Callable[[Try], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(prediction_batch_size.time, "monotonic", lambda: clock[0])
+
+    def rate(size: int) -> tuple[float, float]:
+        clock[0] += ready + trying
+        return size * 10.0, ready
+
+    tried(rate)
+    found = find_batch_size(StandIn(2), examples(10**6))
+    assert found.size == 64
+    assert said in found.about
 
 
 def test_processes_are_really_tried() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from conftest import Cli, FinishedRun
 from thrifty.cli import thrifty_command
-from thrifty.errors import BadConfiguration, ThriftyError, Unsupported
+from thrifty.config import registry
+from thrifty.errors import BadConfiguration, BadData, OutOfMemory, ThriftyError, Unsupported
 from thrifty.record import usable_cores
 
 
@@ -62,6 +65,8 @@ def test_an_engine_that_exports_predicts_the_same(cli: Cli, tabular_run: Finishe
         assert one == another
         assert (chance == other_chance == "") or float(chance) == pytest.approx(float(other_chance), rel=1e-4)
     assert [one.name for one in copy.glob("*.onnx")], "made once, and kept beside the run"
+    (kept,) = copy.glob("*.example.npy")
+    assert np.load(kept).tolist() == torch.randn(1, 30, generator=torch.Generator().manual_seed(0)).tolist(), "nobody's data"
 
 
 def test_more_threads_than_cores_are_told_of(cli: Cli, tabular_run: FinishedRun, table: Path) -> None:
@@ -83,6 +88,28 @@ def test_more_threads_than_cores_are_told_of(cli: Cli, tabular_run: FinishedRun,
 def test_options_out_of_range_are_refused(tabular_run: FinishedRun, options: list[str], message: str) -> None:
     with pytest.raises(BadConfiguration, match=message):
         thrifty_command(["predict", str(tabular_run.path), "new.csv", *options])
+
+
+@pytest.mark.parametrize("given", ["x" * 300, "~nobody-of-that-name/x.csv", "nothing.csv", "a\0b"])
+def test_what_is_no_path_is_no_file(tabular_run: FinishedRun, given: str) -> None:
+    with pytest.raises(BadData, match="there is no such file; give the path of what to predict for"):
+        thrifty_command(["predict", str(tabular_run.path), given])
+    with pytest.raises(BadConfiguration, match="need the name of a file in a folder that exists"):
+        thrifty_command(["predict", str(tabular_run.path), given, "-o", f"{given}/out.csv"])
+
+
+@pytest.mark.parametrize("options", [(), ("--processes", "2")])
+def test_too_large_a_batch_is_told_with_what_to_do(
+    tabular_run: FinishedRun, table: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def more_than_there_is(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 80. GiB")
+
+    monkeypatch.setattr(registry.load("task", "tabular"), "predict", staticmethod(more_than_there_is))
+    with pytest.raises(
+        OutOfMemory, match=r"^--batch-size 512: out of memory \(Unable to allocate 80\. GiB\); give a smaller one"
+    ):
+        thrifty_command(["predict", str(tabular_run.path), str(table), "--batch-size", "512", *options])
 
 
 @pytest.mark.parametrize("options", [["--processes=2"], ["--batch-size=auto"]])

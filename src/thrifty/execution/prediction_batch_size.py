@@ -18,6 +18,8 @@ from thrifty.tasks.prediction_batches import Examples
 SMALLEST = 16
 _SECONDS = 1.0
 """That a size is tried for."""
+_GETTING_READY_S = 90.0
+"""That engines may take to compile for the sizes, beside the time of trying them: the first one's file serves all others of some."""
 _MEMORY_SHARE = 0.8
 """Of the memory that is free, what the next size may be expected to take: where the kernel has to kill, it may kill others."""
 
@@ -38,10 +40,13 @@ def find_batch_size(pool: PredictionPool, examples: Examples, seconds: float = _
     pool.wait_until_ready()
     loaded, begin = _peak_mib(pool), time.monotonic()
     tried: list[Tried] = []
+    ready_s = 0.0
     size, why = SMALLEST, "more would leave a process without work"
     while size <= share:
         try:
-            tried.append(Tried(size, _rate(pool, examples.inputs(0, size), seconds)))
+            rate, seconds_of_size = _rate(pool, examples.inputs(0, size), seconds)
+            ready_s += seconds_of_size
+            tried.append(Tried(size, rate))
         except (OutOfMemory, MemoryError, RuntimeError) as error:
             if not isinstance(error, OutOfMemory) and not out_of_memory(error):
                 raise
@@ -55,8 +60,12 @@ def find_batch_size(pool: PredictionPool, examples: Examples, seconds: float = _
         rate = tried[-1].examples_per_s
         if rate is None:
             why = f"{tried[-1].size}: {tried[-1].reason}"
-        elif not goes_on(tried, time.monotonic() - begin):
-            why = f"larger ones were not {100 * (AS_GOOD - 1):.0f} % faster, or no longer worth the time"
+        elif not goes_on(tried, 0.0):
+            why = f"larger ones were not {100 * (AS_GOOD - 1):.0f} % faster"
+        elif not goes_on(tried, time.monotonic() - begin - ready_s):
+            why = f"the time was spent, so that none over {size} was tried"
+        elif ready_s > _GETTING_READY_S:
+            why = f"getting ready for {len(tried)} sizes took {ready_s:.0f} s, so that none over {size} was tried"
         elif examples.count < rate * seconds:
             why = f"all {examples.count:,} examples take less than another try"
         else:
@@ -68,13 +77,14 @@ def find_batch_size(pool: PredictionPool, examples: Examples, seconds: float = _
     return BatchSize(size, _about(size, tried, why))
 
 
-def _rate(pool: PredictionPool, inputs: Tensor, seconds: float) -> float:
-    """Examples a second of all processes together."""
+def _rate(pool: PredictionPool, inputs: Tensor, seconds: float) -> tuple[float, float]:
+    """Examples a second of all processes together, and the seconds that getting ready for them took."""
+    begin = time.perf_counter()
     for _ in pool.map([inputs] * pool.processes, restarts=False):  # each gets ready for the shape
         pass
-    begin = time.perf_counter()
+    ready_s, begin = time.perf_counter() - begin, time.perf_counter()
     done = sum(len(outputs) for outputs in pool.map(_again(inputs, begin + seconds), restarts=False))
-    return done / (time.perf_counter() - begin)
+    return done / (time.perf_counter() - begin), ready_s
 
 
 def _again(inputs: Tensor, end: float) -> Iterator[Tensor]:

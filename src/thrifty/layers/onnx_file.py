@@ -39,8 +39,13 @@ def write_onnx(
 
 
 def keep_example(example: Tensor, path: Path) -> None:
-    """Write the first example, as numpy's npy: what a process without torch makes inputs of."""
-    write_file_atomically(path, lambda temporary: _keep(example[:1], temporary))
+    """Write an example like the first, as numpy's npy: what a process without torch makes inputs of.
+
+    Like it in shape and type alone: it may be of somebody's data, and the file stays beside the model.
+    """
+    generator = torch.Generator().manual_seed(0)
+    made = torch.randn(example[:1].shape, generator=generator) if example.is_floating_point() else torch.zeros_like(example[:1])
+    write_file_atomically(path, lambda temporary: _keep(made.to(example.dtype), temporary))
 
 
 def _export(module: nn.Module, example: Tensor | tuple[Tensor, ...], integer_products: bool, path: Path) -> None:

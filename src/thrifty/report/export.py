@@ -9,6 +9,7 @@ from pathlib import Path
 
 from thrifty.errors import BadConfiguration, BadData
 from thrifty.formats.registry import ALL, FORMATS, file_suffix, named
+from thrifty.paths import kind_of
 from thrifty.report.progress import FormatProgress
 from thrifty.report.terminal import output_console, show
 from thrifty.store import MANIFEST
@@ -34,9 +35,9 @@ def _export(options: argparse.Namespace) -> int:
     _refuse(options, "rounds", "json")
     run, (name,) = _weights_directory(options), options.format
     path = options.output or Path(f"model{file_suffix(name)}")
-    if path.is_dir():
+    if kind_of(path) == "folder":
         raise BadConfiguration(f"-o {path}: is a directory; give the name of a file")
-    if path.exists() and not options.force:
+    if kind_of(path) is not None and not options.force:
         raise BadConfiguration(f"{path}: is there already; give --force to replace it, or another name with -o")
     from thrifty.methods.exporting import export_run
 
@@ -48,7 +49,7 @@ def _export(options: argparse.Namespace) -> int:
 def _back(options: argparse.Namespace) -> int:
     _refuse(options, "format", "output", "force", "measure", "rounds", "json")
     file = Path(options.run)
-    if not file.is_file():
+    if kind_of(file) != "file":
         raise BadConfiguration(
             f"{file}: there is no such file; --to-run takes a file that `thrifty export RUN --format F` wrote"
         )

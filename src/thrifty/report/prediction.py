@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from thrifty.config.choice import choice_of
 from thrifty.config.registry import CHOICES
 from thrifty.config.values import choice_values
 from thrifty.engines.base import Engine
-from thrifty.errors import BadConfiguration, BadData, Unsupported, nearest
-from thrifty.execution import fork_server
+from thrifty.errors import BadConfiguration, BadData, OutOfMemory, ThriftyError, Unsupported, nearest
+from thrifty.execution import fork_server, libraries
+from thrifty.execution.death import first_line, out_of_memory
+from thrifty.paths import kind_of
 from thrifty.record import usable_cores
 from thrifty.report.progress import PredictionProgress
 from thrifty.store import MANIFEST, RESULT, find_run, read_json, read_record
@@ -65,7 +68,8 @@ def predict_run(directory: Path, record: dict[str, Any], options: argparse.Names
     if not in_batches:
         _require_one_process(task, options)
     engine, values = _engine(record, options.engine, in_batches)
-    if in_batches and not Path(options.input).expanduser().exists():  # before the model is loaded, which takes seconds
+    # Before the model is loaded, which takes seconds; a path that is none, or that we may not look at, is no such file either.
+    if in_batches and kind_of(options.input) is None:
         raise BadData(f"{options.input}: there is no such file; give the path of what to predict for")
     threads = options.threads or max(1, usable_cores() // options.processes)
     if options.processes * threads > usable_cores():
@@ -73,10 +77,24 @@ def predict_run(directory: Path, record: dict[str, Any], options: argparse.Names
             f"--processes {options.processes} with {threads} threads each: more than the {usable_cores()} cores that we may use; "
             "they will wait for each other\n"
         )
-    if options.processes == 1 and options.batch_size != AUTO:
-        return _in_this_process(directory, record, options, engine, in_batches)
-    fork_server.warm_up(fork_server.ARMS, _preload(engine))  # it makes its imports while we make ours
-    return _in_processes(directory, record, options, engine, values, threads)
+    with _memory_told(options.batch_size):
+        if options.processes == 1 and options.batch_size != AUTO:
+            return _in_this_process(directory, record, options, engine, in_batches, threads)
+        fork_server.warm_up(fork_server.ARMS, _preload(engine))  # it makes its imports while we make ours
+        return _in_processes(directory, record, options, engine, values, threads)
+
+
+@contextlib.contextmanager
+def _memory_told(batch_size: int | str) -> Iterator[None]:
+    """Where memory does not suffice within it, say what to do."""
+    try:
+        yield
+    except ThriftyError:
+        raise
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise OutOfMemory(f"--batch-size {batch_size}: out of memory ({first_line(error)}); give a smaller one") from error
 
 
 def _require_one_process(task: str, options: argparse.Namespace) -> None:
@@ -114,8 +132,10 @@ def _preload(engine: Engine) -> tuple[str, ...]:
 
 
 def _in_this_process(
-    directory: Path, record: dict[str, Any], options: argparse.Namespace, engine: Engine, in_batches: bool
+    directory: Path, record: dict[str, Any], options: argparse.Namespace, engine: Engine, in_batches: bool, threads: int
 ) -> str:
+    libraries.prepare()  # before they are loaded
+
     import torch
 
     from thrifty.architectures.cache import Decoder
@@ -124,8 +144,7 @@ def _in_this_process(
     from thrifty.methods.model import load_trained
     from thrifty.methods.prediction import CPU, of_trained
 
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    torch.set_num_threads(threads)
     trained = load_trained(directory, CPU, record["config_hash"])
     task = registry.load("task", trained.manifest["task"]["name"])
     state = trained.manifest["task"]["state"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from thrifty.atomic import write_atomically
 from thrifty.errors import BadConfiguration
+from thrifty.paths import kind_of
 
 
 def require_writable(output: Path | None, given: str) -> None:
@@ -20,7 +21,7 @@ def require_writable(output: Path | None, given: str) -> None:
     """
     if output is None:
         return
-    if output.is_dir() or not output.parent.is_dir():
+    if kind_of(output) == "folder" or kind_of(output.parent) != "folder":
         raise BadConfiguration(f"{output}: predictions need the name of a file in a folder that exists")
     with contextlib.suppress(OSError, ValueError):  # a prompt is no path
         if output.samefile(given):

@@ -1,0 +1,15 @@
+"""What lies at a path that somebody typed."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+
+def kind_of(given: str | Path) -> str | None:
+    """`file`, `folder` or `other`, of a link what it leads to; None where nothing is, where we may not look, and of what is no path."""
+    try:
+        mode = Path(given).expanduser().stat().st_mode
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: `~nobody`
+        return None
+    return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
