@@ -147,8 +147,9 @@ def _give_quantization(module: nn.Module, quantized: dict[str, Any]) -> None:
 def untrained(manifest: dict[str, Any], dropout: float = 0.0) -> nn.Module:
     """The model that a manifest describes, without numbers and before it was quantised: on the meta device."""
     architecture = architecture_of(manifest)
-    if getattr(architecture, "depth", 0) > _DEEPEST:  # its layers alone would take all memory, before the weights are looked at
-        raise ValueError(f"architecture: a depth of {architecture.depth} is beyond {_DEEPEST}")
+    depth = getattr(architecture, "depth", None) or 0
+    if depth > _DEEPEST:  # its layers alone would take all memory, before the weights are looked at
+        raise ValueError(f"architecture: a depth of {depth} is beyond {_DEEPEST}")
     with shapes_only():
         module = build_model(architecture, manifest["shape"], dropout)
         return given_form(module, manifest["form"]) if manifest.get("form") is not None else module
