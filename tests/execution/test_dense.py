@@ -85,7 +85,7 @@ def test_a_dense_model_that_diverges_ends_the_command_as_it_ends_a_training(cli:
     ],
 )
 def test_an_equal_compression_is_made_once(cli: Cli, how: tuple[str, ...]) -> None:
-    typed = ("run", *SMALL, "logger=none", "measure.examples=100", "method=prune", *how)
+    typed = ("run", *SMALL, "logger=none", "measure=quick", "measure.examples=100", "method=prune", *how)
     cli(*typed, "measure.seconds=0.05")
     done = cli(*typed, "measure.seconds=0.1", "profile=true")
     first, second = sorted((cli.store / "runs").glob("2*"))
@@ -135,7 +135,7 @@ def test_a_bad_configuration_trains_nothing(cli: Cli) -> None:
     assert not cli.store.exists()
 
 
-@pytest.mark.parametrize("pace", ["one_shot", "gradual"])
+@pytest.mark.parametrize("pace", [pytest.param("one_shot", marks=pytest.mark.slow), "gradual"])
 def test_a_pruning_that_was_killed_goes_on_as_if_nothing_had_happened(cli: Cli, pace: str) -> None:
     typed = (*SMALL, *QUIET, "budget.steps=2400", "train.steps_per_call=1", "train.checkpoints=0.05", "regularizer.dropout=0.1",
              "method=prune", "pruner=movement" if pace == "gradual" else "pruner=magnitude", f"method.pace={pace}", "sparsity=0.8",

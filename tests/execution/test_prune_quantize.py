@@ -36,7 +36,7 @@ def test_the_pruning_is_the_same_command_without_what_quantising_has() -> None:
 
 
 def test_both_steps_in_one_command_come_to_what_two_commands_come_to(cli: Cli) -> None:
-    typed = (*SMALL, "logger=none", "measure.seconds=0.05", "measure.examples=100")
+    typed = (*SMALL, "logger=none", "measure=quick", "measure.seconds=0.05", "measure.examples=100")
     cli("run", *typed, *BOTH)
     made = by_method(cli.store)
     dense, pruned, both = made["train"], made["prune"], made["prune_quantize"]
@@ -82,7 +82,7 @@ def test_a_named_dense_model_is_pruned_first(cli: Cli) -> None:
 
 @pytest.mark.slow
 def test_a_grid_of_both_has_one_row_for_the_dense_model(cli: Cli) -> None:
-    typed = (*SMALL, "logger=none", "measure.seconds=0.05", "measure.examples=100")
+    typed = (*SMALL, "logger=none", "measure=quick", "measure.seconds=0.05", "measure.examples=100")
     done = cli("run", "-m", *typed, "method=prune_quantize", "sparsity=0.5,0.75", "quantizer=int8_dynamic")
     table = done.stdout.split("\n\n")[0].splitlines()
     assert [line.split()[0] for line in table[1:]] == ["dense", "magnitude", "magnitude"]

@@ -22,6 +22,7 @@ from thrifty.formats import exported, header
 from thrifty.formats.exported import read_export, write_export
 from thrifty.formats.header import ENTRY, Header
 from thrifty.formats.torch_file import OUTLINE
+from thrifty.measure.cgroup import Limits
 
 WEIGHTS = {"w": torch.arange(1000, dtype=torch.float32), "b": torch.ones(10)}
 
@@ -414,6 +415,13 @@ def test_tensors_that_fit_by_themselves_and_not_together(tmp_path: Path, monkeyp
     write_export(tmp_path / "file", "sparse+zstd", nearly_zero, MANIFEST)
     read_export(tmp_path / "file")
     monkeypatch.setattr(header, "memory_mib", lambda: 3)  # half of it holds one of them
+    assert "more than half of the memory here" in refused(tmp_path / "file")
+
+
+def test_a_container_may_have_less_memory_than_its_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_export(tmp_path / "file", "sparse", {"w": torch.zeros(200_000, dtype=torch.float64)}, MANIFEST)
+    read_export(tmp_path / "file")
+    monkeypatch.setattr(header, "limits", lambda: Limits(memory_mib=2.0))
     assert "more than half of the memory here" in refused(tmp_path / "file")
 
 

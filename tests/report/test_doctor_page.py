@@ -8,13 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
-from thrifty.execution.cgroup import Limits
 from thrifty.execution.extras import Extra
 from thrifty.execution.machine import Machine
 from thrifty.execution.readings import Reading
 from thrifty.execution.troubles import Trouble
 from thrifty.execution.usable import UsableDevice
 from thrifty.instrument.doctor import Ceiling, Diagnosis
+from thrifty.measure.cgroup import Limits
 from thrifty.measure.statistics import Interval
 from thrifty.metrics import measured, missing
 from thrifty.report.doctor import doctor_page

@@ -16,6 +16,8 @@ from slurm_cluster import SlurmCluster, missing_programs, started_cluster, wait_
 
 from conftest import QUIET, Cli
 
+pytestmark = pytest.mark.slow  # a cluster of one's own, and jobs that wait for their turn: minutes
+
 SHORT = ("task=tabular", "budget.steps=3", *QUIET)
 LONG = ("task=tabular", "budget.steps=1000000", *QUIET)
 ON_IT = ("run", "-m", "sweep.where=slurm", "sweep.slurm.poll_s=1", "sweep.slurm.timeout_min=30")
@@ -171,7 +173,6 @@ def test_a_sweep_that_is_stopped_leaves_no_job_and_goes_on(cli: Cli, slurm: Slur
     assert records(cli)[0]["id"] == first["id"]
 
 
-@pytest.mark.slow
 def test_an_orphan_of_a_lost_node_never_writes_its_successor_s_record(cli: Cli, slurm: SlurmCluster) -> None:
     with going_on(cli, *ON_IT, "budget.seconds=40", "train.checkpoints=0.1", *LONG, slurm=slurm) as process:
         wait_until_training(cli, 1, process)
@@ -195,7 +196,6 @@ def test_an_orphan_of_a_lost_node_never_writes_its_successor_s_record(cli: Cli, 
     assert "1 records in" in output
 
 
-@pytest.mark.slow
 def test_a_time_limit_says_so_and_a_longer_one_goes_on(cli: Cli, slurm: SlurmCluster) -> None:
     typed = (*ON_IT, "budget.seconds=75", "train.checkpoints=1", *LONG)
     limit = ("sweep.slurm.timeout_min=1", "sweep.slurm.signal_delay_s=20")
@@ -210,7 +210,6 @@ def test_a_time_limit_says_so_and_a_longer_one_goes_on(cli: Cli, slurm: SlurmClu
     assert (last["status"], last["id"]) == ("ok", first["id"])
 
 
-@pytest.mark.slow
 def test_two_tasks_on_two_nodes_train_one_model(cli: Cli, slurm: SlurmCluster) -> None:
     meeting = "sweep.slurm.setup=[export MASTER_ADDR=127.0.0.1]"  # the names of these nodes lead nowhere
     cli(*ON_IT, "devices=2", "device=cpu", "sweep.slurm.nodes=2", meeting, *SHORT, limit=100, **slurm.environment)

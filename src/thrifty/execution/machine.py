@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from thrifty.execution.cgroup import Limits, limits
+from thrifty.measure.cgroup import Limits, limits
 from thrifty.record import environment, usable_cores
 
 _CPUS = Path("/sys/devices/system/cpu")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from thrifty.errors import BadData
+from thrifty.measure.cgroup import limits
 from thrifty.record import memory_mib
 
 VERSION = 1
@@ -160,12 +161,15 @@ def require_kind(path: Path, name: str, wanted: Kind, found: Kind) -> None:
 
 
 def require_memory(path: Path, needed: int) -> None:
-    """Refuse what claims more bytes than half of the memory here, before anything is allocated.
+    """Refuse what claims more bytes than half of the memory that we may use, before anything is allocated.
 
     Raises:
         BadData: it does.
     """
-    memory = memory_mib()
+    known = [
+        one for one in (memory_mib(), limits().memory_mib) if one is not None
+    ]  # a container may have less than its machine
+    memory = min(known, default=None)
     if memory is not None and needed > memory * 2**20 / 2:
         raise BadData(
             f"{path}: claims to hold {needed / 2**30:.3g} GiB, more than half of the memory here ({memory / 2**10:.3g} GiB); "

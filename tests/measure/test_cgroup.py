@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from thrifty.execution.cgroup import Limits, group_directories, limits, memory_limit, quota_cores
+from thrifty.measure.cgroup import Limits, group_directories, limits, memory_limit, quota_cores
 
 VERSION_2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
 VERSION_1 = """\
