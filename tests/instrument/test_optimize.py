@@ -23,9 +23,10 @@ from thrifty.execution.experiment import Found
 from thrifty.execution.judge import Judge, Judged, NotJudged
 from thrifty.instrument import candidate_weights, optimize
 from thrifty.instrument.finals import Finals
+from thrifty.instrument.look import Look
 from thrifty.instrument.looks import Looks, Weights
 from thrifty.instrument.pairs import PairFailed
-from thrifty.instrument.race import Look, Lost, Standing
+from thrifty.instrument.race import Lost, Standing
 from thrifty.instrument.search_space import Candidate
 from thrifty.measure.comparison import Comparison
 from thrifty.measure.loss_bound import QualityLoss

@@ -12,7 +12,8 @@ import pytest
 from thrifty.config.choices.methods import Optimize
 from thrifty.config.compose import compose
 from thrifty.config.registry import CHOICES
-from thrifty.instrument.race import FINALISTS, TIME_SPENT, Look, Lost, Race, Standing
+from thrifty.instrument.look import Look
+from thrifty.instrument.race import FINALISTS, TIME_SPENT, Lost, Race, Standing
 from thrifty.instrument.search_space import RULES, Candidate, by_promise, candidates, too_long, why_not
 
 BASELINE = Candidate("none", "fp32", "eager", 2, 1)
@@ -221,12 +222,20 @@ SLOW_BF16 = {BASELINE: 0.0, replace(BASELINE, precision="bf16"): math.log(2)}
 def test_a_rule_says_why_something_need_not_be_tried(
     candidate: Candidate, known: dict[Candidate, float], says: str | None
 ) -> None:
-    why = why_not(candidate, known)
+    why = why_not(candidate, {one: Look(log, 0.02) for one, log in known.items()})
     assert (why is None) if says is None else (why is not None and says in why)
 
 
+def test_a_difference_that_may_be_noise_rules_nothing_out() -> None:
+    """As a look that ends early, because somebody else was far ahead, leaves one."""
+    noisy = {one: Look(log, 0.2) for one, log in SLOW_BF16.items()}
+    assert why_not(Candidate("int8_dynamic", "bf16", "eager", 2, 1), noisy) is None
+    slow = {BASELINE: Look(0.0, 0.0), replace(BASELINE, engine="compile"): Look(0.8, 0.1)}
+    assert why_not(Candidate("int8_weight", "fp32", "compile", 2, 1), slow) is None
+
+
 def test_what_was_tried_itself_is_no_reason_against_it() -> None:
-    assert why_not(replace(BASELINE, precision="bf16"), SLOW_BF16) is None
+    assert why_not(replace(BASELINE, precision="bf16"), {one: Look(log, 0.0) for one, log in SLOW_BF16.items()}) is None
     assert all(rule.says.count("{}") == 1 for rule in RULES)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from thrifty.execution import fork_server
 from thrifty.execution.arm_worker import ArmSpec, Ready
 from thrifty.execution.arms import LONGEST_SILENCE, Arm, ArmFailed
-from thrifty.instrument.race import Look, Lost
+from thrifty.instrument.look import Look
+from thrifty.instrument.race import Lost
 from thrifty.instrument.search_space import Candidate
 from thrifty.measure.comparison import Pair
 

@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from thrifty.instrument.look import Look
 from thrifty.instrument.search_space import Candidate, Known
 from thrifty.measure.loss_bound import QualityLoss
 from thrifty.measure.statistics import Interval
 
 FINALISTS = 3
-_CLEARLY = 3.0
-"""Standard errors that make a difference clear: a look is short, and there are many."""
 _BEATEN = (1.1, 1.04)
 """Times as long as the fastest, by round, beyond which a candidate is out."""
 _LOOK_SECONDS = (0.4, 1.5)
@@ -25,24 +24,6 @@ _LOOK_SECONDS = (0.4, 1.5)
 TIME_SPENT = "the time was spent before"
 BEYOND = "beyond the bound"
 """Status of what loses more quality than it may."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """A challenger's time by example over the champion's."""
-
-    log: float
-    error: float
-    """Standard error of it, by the scatter of blocks and what processes differ by."""
-
-    def clearly_above(self, times: float) -> bool:
-        """Whether it takes more than `times` as long, beyond doubt."""
-        return self.log - _CLEARLY * self.error > math.log(times)
-
-    @property
-    def clearly_faster(self) -> bool:
-        """Whether the challenger is, beyond doubt."""
-        return self.log + _CLEARLY * self.error < 0
 
 
 class Lost(Exception):
@@ -123,7 +104,7 @@ class Race:
         self.baseline.log, self.baseline.status = 0.0, "baseline"
         self.champion = self.baseline
         self.left = [self.baseline]
-        self._known = {self.baseline.candidate: 0.0}
+        self._known = {self.baseline.candidate: Look(0.0, 0.0)}
 
     def run(self, entrants: Sequence[Standing]) -> list[Standing]:
         """The few that are to be measured in full, the fastest first; everybody's standing says what became of it."""
@@ -184,7 +165,7 @@ class Race:
             return self.champion is one or self._look(one, number)
         assert champion.log is not None
         one.log, one.error = champion.log + look.log, math.hypot(champion.error, look.error)
-        self._known[one.candidate] = one.log
+        self._known[one.candidate] = Look(one.log, one.error)
         if look.clearly_above(times):
             return self._out(one, f"{math.exp(look.log):.2f} times as long as {champion.candidate.name}")
         if number == 0 and not self.admit(one):
@@ -207,7 +188,7 @@ class Race:
         for one in [one for one in self.left if one is not fastest]:
             assert one.log is not None
             assert fastest.log is not None
-            look = Look(one.log - fastest.log, math.hypot(one.error, fastest.error))
+            look = Look(one.log, one.error).over(Look(fastest.log, fastest.error))
             if look.clearly_above(_BEATEN[number]):
                 self._out(one, self._over(one, fastest))
                 self.left.remove(one)

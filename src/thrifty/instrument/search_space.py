@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from thrifty.config.choices.methods import NO_QUANTIZER, Optimize
+from thrifty.instrument.look import Look
 
 _PREPARING = ("eager", "semi_structured", "onnxruntime", "openvino", "compile", "aot")
 """Engines by how long they take to prepare: nothing, a file to export, code to compile."""
@@ -37,8 +38,8 @@ class Candidate:
         return f"{' '.join(what)}, {threads}, batch {self.batch_size}"
 
 
-Known = Mapping[Candidate, float]
-"""Log of the time by example of those that were looked at, over the baseline's."""
+Known = Mapping[Candidate, Look]
+"""Those that were looked at, over the baseline."""
 
 
 def candidates(method: Optimize, baseline: Candidate, objective: str) -> list[Candidate]:
@@ -66,8 +67,8 @@ def by_promise(candidate: Candidate, known: Known) -> tuple[bool, bool, float]:
     """
     plain = candidate.quantizer == NO_QUANTIZER
     alike = (
-        log
-        for one, log in known.items()
+        look.log
+        for one, look in known.items()
         if (one.quantizer, one.engine, one.precision) == (NO_QUANTIZER, candidate.engine, candidate.precision)
     )
     return candidate.engine in _COMPILING, not plain, 0.0 if plain else min(alike, default=0.0)
@@ -88,7 +89,7 @@ def _imitated(candidate: Candidate, known: Known) -> str | None:
 
 
 def _lost_alone(setting: str, times: float) -> Callable[[Candidate, Known], str | None]:
-    """A setting that took `times` as long as another one, all else equal and nothing quantised, on the same engine."""
+    """A setting that clearly took `times` as long as another one, all else equal and nothing quantised, on the same engine."""
 
     def applies(candidate: Candidate, known: Known) -> str | None:
         mine = getattr(candidate, setting)
@@ -100,25 +101,31 @@ def _lost_alone(setting: str, times: float) -> Callable[[Candidate, Known], str 
                 and first != candidate
                 and getattr(second, setting) != mine
                 and replace(first, **{setting: getattr(second, setting)}) == second
-                and known[first] - known[second] > math.log(times)
+                and (look := known[first].over(known[second])).clearly_above(times)
             ):
-                return f"{mine} took {math.exp(known[first] - known[second]):.2f} times as long as {getattr(second, setting)}"
+                return f"{mine} took {math.exp(look.log):.2f} times as long as {getattr(second, setting)}"
         return None
 
     return applies
 
 
 def _engine_lost(times: float) -> Callable[[Candidate, Known], str | None]:
-    """An engine that took `times` as long as another with nothing quantised, for quantizers that leave its products as they are."""
+    """An engine that clearly took `times` as long as another with nothing quantised, for quantizers that leave its products as they are."""
 
     def applies(candidate: Candidate, known: Known) -> str | None:
         if candidate.quantizer not in _WEIGHTS_ONLY:
             return None
-        plain = {one: log for one, log in known.items() if one.quantizer == NO_QUANTIZER}
-        own = [log for one, log in plain.items() if one.engine == candidate.engine]
-        if not own or min(own) - min(plain.values()) <= math.log(times):
+        plain = {one: look for one, look in known.items() if one.quantizer == NO_QUANTIZER}
+        own = [one for one in plain if one.engine == candidate.engine]
+        if not own:
             return None
-        return f"{candidate.engine} took {math.exp(min(own) - min(plain.values())):.2f} times as long as {min(plain, key=plain.__getitem__).engine}"
+        mine, fastest = (min(some, key=lambda one: plain[one].log) for some in (own, plain))
+        look = plain[mine].over(plain[fastest])
+        return (
+            f"{mine.engine} took {math.exp(look.log):.2f} times as long as {fastest.engine}"
+            if look.clearly_above(times)
+            else None
+        )
 
     return applies
 
