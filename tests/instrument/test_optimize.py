@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from conftest import QUIET, Cli, FinishedRun
 from thrifty import cache
-from thrifty.config.compose import compose
+from thrifty.config.compose import compose, plain
 from thrifty.config.schema import Config
 from thrifty.execution import device
 from thrifty.execution.experiment import Found
@@ -222,6 +223,40 @@ def test_it_goes_by_the_device_asked_for_whatever_the_dense_model_was_trained_on
     assert rows["none onnxruntime 1"]["status"] == "winner"
 
 
+def test_who_measures_beside_it_costs_it_no_time(found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    class Beside:
+        @contextlib.contextmanager
+        def working(self) -> Iterator[None]:
+            now[0] += 100.0
+            yield
+
+        alone = working
+
+    monkeypatch.setattr(optimize.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(optimize, "turns", Beside)
+    done, rows = found(StandIns({("int8_dynamic", "eager"): 0.5}, {}), "method.engines=[eager]", TWO, "method.seconds=30")
+    assert rows["int8_dynamic eager 1"]["status"] == "winner"
+    assert done.beginning.search["seconds"] == 0
+
+
+def test_a_precision_that_the_device_has_not_is_not_the_dense_model_s(found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of one that was trained on a GPU."""
+
+    def of_a_gpu(path: Path) -> dict[str, Any]:
+        record = copy.deepcopy(read_record(path))
+        record["environment"]["device"] = "cuda"
+        record["config"]["precision"] = plain(compose(["precision=fp16"]).precision)
+        return record
+
+    monkeypatch.setattr(optimize, "read_record", of_a_gpu)
+    done, rows = found(StandIns({("int8_dynamic", "eager"): 0.5}, {}), "method.engines=[eager]", TWO, "device=cpu")
+    assert (rows["none eager 1"]["precision"], rows["none eager 1"]["status"]) == ("fp32", "baseline")
+    assert rows["int8_dynamic eager 1"]["status"] == "winner"
+    assert done.config.precision.name == "fp32"
+
+
 def test_weights_are_made_in_the_precision_of_the_dense_model(
     tabular_run: FinishedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,11 +268,11 @@ def test_weights_are_made_in_the_precision_of_the_dense_model(
 
     monkeypatch.setattr(candidate_weights, "compressed_before", before)
     typed = [*TYPED, "precision=fp32", f"store={tabular_run.store}"]
-    for precision in ("fp32", "bf16"):
+    for precision in ({"name": "fp32"}, {"name": "bf16", "weights": "bf16"}):
         candidate_weights.quantised(
             "int8_weight", compose(typed), typed, tabular_run.path, precision, [], lambda sentence: None
         )
-    assert [one.precision.name for one in wanted] == ["fp32", "bf16"]
+    assert [plain(one.precision) for one in wanted] == [{"name": "fp32"}, {"name": "bf16", "weights": "bf16"}]
 
 
 def test_what_device_auto_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -458,7 +493,8 @@ def test_a_search_that_is_ended_leaves_no_process_and_says_what_is_kept(
     process.send_signal(number)
     _, err = process.communicate(timeout=60)  # until whoever could write there is gone
     assert process.returncode == code, err
-    assert err.splitlines()[-1:] == ([said] if said else [])
+    if said:
+        assert err.splitlines()[-1] == said
     assert ("what it has quantised is kept, and the same command finds it" in err) == (number == signal.SIGTERM)
     assert len(list((cli.store / "cache").glob("*-quantize-*"))) == 2
     assert list((cli.store / "runs").glob("*")) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,18 @@ def test_the_bound_of_both_steps_is_on_what_both_lose(mlp: Made) -> None:
     assert [one["loss"] for one in made.record["choice"]] == [pytest.approx(lost, abs=1e-6)]
     assert "bound_not_met" in made.record["flags"]
     assert any("points were lost before any was quantised" in one for one in made.record["data"]["about"])
+
+
+@pytest.mark.parametrize("weights", ["bf16", "fp32"])
+def test_the_bound_of_both_steps_whatever_the_dense_model_computed_in(mlp: Made, weights: str, tmp_path: Path) -> None:
+    store, dense = tmp_path, make(tmp_path, *MLP, "precision=bf16", f"precision.weights={weights}")
+    pruned = make(store, *MLP, "method=prune", "sparsity=0.5", "method.finetune=0", origin=dense.path)
+    both = ("method=prune_quantize", "sparsity=0.5", "quantizer=int8_weight", "max_quality_loss=90")
+    made = make(store, *MLP, *both, origin=pruned.path)
+    assert made.record["choice"][0]["loss"] < 90
+    shutil.rmtree(dense.path)
+    alone = make(store, *MLP, *both, "name=again", origin=pruned.path)
+    assert any("the dense model is not to be had" in one for one in alone.record["data"]["about"])
 
 
 def test_the_bound_of_a_training_with_rounded_numbers_is_on_what_it_lost_too(

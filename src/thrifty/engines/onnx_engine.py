@@ -64,9 +64,10 @@ class OnnxEngine(Engine):
         inputs = example if isinstance(example, tuple) else (example,)
         with place_of(kept) as place:
             path = file_of(place, self.name)
-            if not isinstance(example, tuple) and not example_of(place).is_file():
+            ours = is_ours(path)
+            if not isinstance(example, tuple) and not (ours and example_of(place).is_file()):
                 keep_example(example, example_of(place))
-            if not is_ours(path):
+            if not ours:
                 write_onnx(module, example, path, self.name, self.integer_products)
                 seal(path)
             run = self.open_file(path, torch.get_num_threads(), precision, [list(one.shape) for one in inputs])

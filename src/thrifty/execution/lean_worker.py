@@ -115,7 +115,7 @@ def _measure_exported(
     from thrifty.config import registry
     from thrifty.config.choice import choice_of
     from thrifty.engines.base import example_of, file_of
-    from thrifty.engines.kept_file import is_ours
+    from thrifty.engines.kept_file import get_ready, is_ours
     from thrifty.measure.memory import host_memory
 
     chosen = choice_of("engine", engine or {})
@@ -126,6 +126,7 @@ def _measure_exported(
     kept = Path(run) / f"model-{manifest['sha256'][:12]}"
     one = np.load(example_of(kept), allow_pickle=False)
     inputs = np.ascontiguousarray(np.repeat(one, batch_size, axis=0))
+    get_ready()
     before = host_memory()
     with _Phase(None) as loading:
         begin = time.perf_counter()

@@ -78,13 +78,14 @@ def find_batch_size(pool: PredictionPool, examples: Examples, seconds: float = _
 
 
 def _rate(pool: PredictionPool, inputs: Tensor, seconds: float) -> tuple[float, float]:
-    """Examples a second of all processes together, and the seconds that getting ready for them took."""
+    """Examples a second of all processes together, and the seconds that getting ready for them took, beside predicting them once."""
     begin = time.perf_counter()
     for _ in pool.map([inputs] * pool.processes, restarts=False):  # each gets ready for the shape
         pass
     ready_s, begin = time.perf_counter() - begin, time.perf_counter()
     done = sum(len(outputs) for outputs in pool.map(_again(inputs, begin + seconds), restarts=False))
-    return done / (time.perf_counter() - begin), ready_s
+    rate = done / (time.perf_counter() - begin)
+    return rate, max(0.0, ready_s - len(inputs) * pool.processes / rate)
 
 
 def _again(inputs: Tensor, end: float) -> Iterator[Tensor]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 from thrifty import cache
 from thrifty.config.choices.methods import Optimize
-from thrifty.config.compose import compose
+from thrifty.config.compose import compose, plain
 from thrifty.config.schema import Config
 from thrifty.errors import ThriftyError, Unsupported
 from thrifty.execution.batch_size import BatchSize
@@ -27,7 +28,7 @@ def quantised(
     config: Config,
     overrides: list[str],
     dense: Path,
-    precision: str,
+    precision: dict[str, Any],
     others: Collection[Path],
     tell: Callable[[str], None],
 ) -> Weights | tuple[str, str]:
@@ -35,7 +36,7 @@ def quantised(
 
     Args:
         config: of the search, as `overrides` compose to.
-        precision: of the dense model, which the quantised one is held against.
+        precision: values of the dense model's, which the quantised one is held against.
         others: runs that the search goes on to need, beside the dense one.
 
     Raises:
@@ -43,8 +44,10 @@ def quantised(
     """
     assert isinstance(config.method, Optimize)
     kept = [one for one in dense_overrides(overrides) if one.split("=")[0].split(".")[0] not in _NOT_OF_CANDIDATES]
-    if precision != config.precision.name:
-        kept = [one for one in kept if one.split("=")[0].split(".")[0] != "precision"] + [f"precision={precision}"]
+    if precision != plain(config.precision):
+        values = [f"precision.{key}={'null' if value is None else value}" for key, value in precision.items() if key != "name"]
+        kept = [one for one in kept if one.split("=")[0].split(".")[0] != "precision"]
+        kept += [f"precision={precision['name']}", *values]
     examples = config.measure.examples
     given = [
         *kept,

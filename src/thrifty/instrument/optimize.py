@@ -14,6 +14,7 @@ from typing import Any
 from thrifty.config import registry
 from thrifty.config.choice import choice_of
 from thrifty.config.choices.methods import NO_QUANTIZER, Optimize
+from thrifty.config.compose import plain
 from thrifty.config.schema import Config
 from thrifty.config.values import choice_values
 from thrifty.engines.base import Engine
@@ -90,10 +91,11 @@ class _Search:
         fork_server.warm_up()
         self.record = read_record(dense)
         self.device = _device(config, self.record["environment"].get("device"))
+        self.precision = self._baseline_precision()
         of_training = int(self.record["data"].get("batch_size") or 1)
         baseline = Candidate(
             NO_QUANTIZER,
-            self.record["config"]["precision"]["name"],
+            self.precision["name"],
             "eager",
             config.threads or usable_cores(),
             of_training if self.objective == "throughput" else 1,
@@ -105,10 +107,19 @@ class _Search:
         used = [baseline, *(one.candidate for one in self.standings)]
         self.engines = {name: choice_values("engine", name) for name in {one.engine for one in used}}
         self.precisions = {name: choice_values("precision", name) for name in {one.precision for one in used}}
-        self.precisions[baseline.precision] = self.record["config"]["precision"]
+        self.precisions[baseline.precision] = self.precision
         self.losses: dict[tuple[str, ...], QualityLoss | NotJudged] = {(NO_QUANTIZER, baseline.precision): self.baseline.loss}
         floor = kept_floor(Path(config.store))
         self.floor = 0.0 if floor is None else floor.share
+
+    def _baseline_precision(self) -> dict[str, Any]:
+        """What the dense model computes in: as it was trained, where the device can; else as this search is configured."""
+        own: dict[str, Any] = self.record["config"]["precision"]
+        return own if self._no_precision(own) is None else plain(self.config.precision)
+
+    def _no_precision(self, values: dict[str, Any]) -> str | None:
+        chosen = choice_of("precision", values)
+        return registry.load("precision", chosen.name)(chosen).unsupported(self.device)
 
     def remaining(self) -> float:
         """Seconds of the search that are left; any number where everything is to be measured."""
@@ -160,11 +171,10 @@ class _Search:
                 one.status, one.why = "unsupported", why
 
     def _not_here(self, candidate: Candidate) -> str | None:
-        """Why the device cannot compute in its precision, or slowly; the dense model's own is known to do."""
+        """Why the device cannot compute in its precision, or slowly; the baseline's is known to do."""
         if candidate.precision == self.baseline.candidate.precision:
             return None
-        chosen = choice_of("precision", self.precisions[candidate.precision])
-        return registry.load("precision", chosen.name)(chosen).unsupported(self.device)
+        return self._no_precision(self.precisions[candidate.precision])
 
     def _compress(self) -> None:
         """The weights of each quantizer: found, or made now."""
@@ -175,13 +185,16 @@ class _Search:
             if self._for_looks() <= 0:
                 self._close(mine, "not tried", TIME_SPENT)
                 continue
+            waiting = time.perf_counter()
+            with turns().working():  # whoever measures beside us is waited for here, and costs the search nothing
+                self.begin += time.perf_counter() - waiting
             self.tell(f"quantising: {quantizer}")
             made = quantised(
                 quantizer,
                 self.config,
                 self.overrides,
                 self.dense,
-                self.baseline.candidate.precision,
+                self.precisions[self.baseline.candidate.precision],
                 [one.path for one in self.weights.values()],
                 self.tell,
             )

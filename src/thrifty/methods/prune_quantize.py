@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from thrifty.config.compose import plain
+from thrifty.errors import ThriftyError
 from thrifty.execution.beginning import FROM_NOTHING, Beginning
 from thrifty.methods.model import load_trained
 from thrifty.methods.quality_loss import Scores
@@ -31,9 +33,16 @@ class PruneQuantizeMethod(QuantizeMethod):
         self.parents = [*self.parents, *self.dense_record["parents"]]
         return about
 
-    def _dense_scores(self, model: nn.Module) -> Scores:
-        path = find_run(Path(self.config.store), self.parents[-1])
-        return self._scores(load_trained(path, self.device, read_record(path)["config_hash"]).module.eval())
+    def _dense_scores(self, model: nn.Module) -> Scores | None:
+        try:
+            path = find_run(Path(self.config.store), self.parents[-1])
+            trained = load_trained(path, self.device, read_record(path)["config_hash"], plain(self.config.precision))
+        except ThriftyError as error:  # of another store, or cleared from the cache
+            self._record["data"]["about"].append(
+                f"max_quality_loss bounds what quantising alone costs: the dense model is not to be had ({error})"
+            )
+            return None
+        return self._scores(trained.module.eval())
 
     def _tell_cost(self) -> None:
         super()._tell_cost()

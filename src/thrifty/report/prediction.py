@@ -69,7 +69,7 @@ def predict_run(directory: Path, record: dict[str, Any], options: argparse.Names
         _require_one_process(task, options)
     engine, values = _engine(record, options.engine, in_batches)
     # Before the model is loaded, which takes seconds; a path that is none, or that we may not look at, is no such file either.
-    if in_batches and kind_of(options.input) is None:
+    if in_batches and kind_of(options.input, expand=True) is None:
         raise BadData(f"{options.input}: there is no such file; give the path of what to predict for")
     threads = options.threads or max(1, usable_cores() // options.processes)
     if options.processes * threads > usable_cores():
@@ -77,7 +77,7 @@ def predict_run(directory: Path, record: dict[str, Any], options: argparse.Names
             f"--processes {options.processes} with {threads} threads each: more than the {usable_cores()} cores that we may use; "
             "they will wait for each other\n"
         )
-    with _memory_told(options.batch_size):
+    with _memory_told(options.batch_size) if in_batches else contextlib.nullcontext():
         if options.processes == 1 and options.batch_size != AUTO:
             return _in_this_process(directory, record, options, engine, in_batches, threads)
         fork_server.warm_up(fork_server.ARMS, _preload(engine))  # it makes its imports while we make ours
@@ -94,7 +94,9 @@ def _memory_told(batch_size: int | str) -> Iterator[None]:
     except Exception as error:
         if not out_of_memory(error):
             raise
-        raise OutOfMemory(f"--batch-size {batch_size}: out of memory ({first_line(error)}); give a smaller one") from error
+        raise OutOfMemory(
+            f"--batch-size {batch_size}: out of memory ({first_line(error)}); give a smaller one, or less to predict for at once"
+        ) from error
 
 
 def _require_one_process(task: str, options: argparse.Namespace) -> None:

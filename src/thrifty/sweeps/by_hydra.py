@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from thrifty.config.hydra_main import hydra_main
@@ -14,6 +16,7 @@ from thrifty.config.overrides import parse
 from thrifty.config.values import root_values
 from thrifty.errors import BadConfiguration, ThriftyError
 from thrifty.execution.death import ask_for_the_parent_s_end, first_line
+from thrifty.stop import REASONS
 from thrifty.store import SHARED, utc_stamp
 from thrifty.sweeps.directory import shared
 
@@ -50,7 +53,7 @@ def run_by_hydra(overrides: Sequence[str], run_here: Callable[[list[str]], int])
     # Sweepers and launchers of Hydra's write what they did into their own directory; ours holds records only. It lies in the
     # store, as the machines of a cluster share that, and no temporary directory.
     elsewhere = [] if "hydra.sweep.dir" in chosen else [f"hydra.sweep.dir={scratch}"]
-    with shared(scratch):
+    with shared(scratch), contextlib.nullcontext() if launcher == _BASIC else _ended_by_signals():
         try:
             hydra_main(["--multirun", *overrides, *elsewhere], keep)
         except BadConfiguration as error:
@@ -70,6 +73,22 @@ def run_by_hydra(overrides: Sequence[str], run_here: Callable[[list[str]], int])
             ) from error
         codes = [int(one.read_text()) for one in sorted(scratch.glob("*.exit"))]
     return next((code for code in codes if code), 0)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Within it SIGTERM ends this process at once, and no other: where it is an exception, launchers kill what their jobs have begun, or
+    take away the folder that these read.
+    """
+    before = {one: signal.getsignal(one) for one in REASONS if one != signal.SIGINT}
+    changed = {one: handler for one, handler in before.items() if callable(handler)}
+    try:
+        for one in changed:
+            signal.signal(one, signal.SIG_DFL)
+        yield
+    finally:
+        for one, handler in changed.items():
+            signal.signal(one, handler)
 
 
 def run_in_its_own_process(overrides: list[str]) -> int:
