@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
 from conftest import QUIET, Cli
+from thrifty.sweeps.by_hydra import _ended_by_signals
 
 GRID = ("run", "-m", "hydra/sweeper=basic", "task=tabular", "optimizer=sgd,adam", "budget.steps=3", *QUIET)
 
@@ -34,3 +36,15 @@ def test_a_launcher_that_is_not_there_says_what_to_install(cli: Cli) -> None:
     """Of ray, which is not installed with the tests."""
     message = cli.refused(*GRID, "hydra/launcher=ray", code=2)
     assert message == "hydra/launcher=ray: is not installed; pip install hydra-ray-launcher"
+
+
+@pytest.mark.parametrize("handler", [lambda number, frame: None, signal.SIG_IGN])
+def test_a_signal_ends_the_launcher_and_nobody_else(handler: signal.Handlers) -> None:
+    """As an exception it would have joblib kill the runs, which a signal lets end at a safe place."""
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with _ended_by_signals():
+            assert signal.getsignal(signal.SIGTERM) is (signal.SIG_IGN if handler is signal.SIG_IGN else signal.SIG_DFL)
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)

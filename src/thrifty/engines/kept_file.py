@@ -52,7 +52,9 @@ def is_ours(path: Path) -> bool:
 
 def get_ready() -> None:
     """Find out now what seals of any file take."""
-    _key(), exporting_code(), cpu_isa()
+    _key()
+    exporting_code()
+    cpu_isa()
 
 
 def _seal(path: Path, key: bytes) -> str:
