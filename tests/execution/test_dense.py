@@ -106,6 +106,7 @@ def test_an_equal_compression_is_made_once(cli: Cli, how: tuple[str, ...]) -> No
     assert any(f"compressed as in {made['id']}" in one for one in taken["data"]["about"])
 
 
+@pytest.mark.slow
 def test_a_compression_of_another_share_seed_or_model_is_made_anew(cli: Cli) -> None:
     typed = ("run", *SMALL, *QUIET, "method=prune", "pruner=magnitude")
     cli(*typed, "sparsity=0.5")
@@ -135,7 +136,8 @@ def test_a_bad_configuration_trains_nothing(cli: Cli) -> None:
     assert not cli.store.exists()
 
 
-@pytest.mark.parametrize("pace", [pytest.param("one_shot", marks=pytest.mark.slow), "gradual"])
+@pytest.mark.slow
+@pytest.mark.parametrize("pace", ["one_shot", "gradual"])
 def test_a_pruning_that_was_killed_goes_on_as_if_nothing_had_happened(cli: Cli, pace: str) -> None:
     typed = (*SMALL, *QUIET, "budget.steps=2400", "train.steps_per_call=1", "train.checkpoints=0.05", "regularizer.dropout=0.1",
              "method=prune", "pruner=movement" if pace == "gradual" else "pruner=magnitude", f"method.pace={pace}", "sparsity=0.8",

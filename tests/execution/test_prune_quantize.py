@@ -35,6 +35,7 @@ def test_the_pruning_is_the_same_command_without_what_quantising_has() -> None:
     assert dense_overrides(pruned) == ["seed=3"]
 
 
+@pytest.mark.slow
 def test_both_steps_in_one_command_come_to_what_two_commands_come_to(cli: Cli) -> None:
     typed = (*SMALL, "logger=none", "measure=quick", "measure.seconds=0.05", "measure.examples=100")
     cli("run", *typed, *BOTH)
@@ -57,6 +58,7 @@ def test_both_steps_in_one_command_come_to_what_two_commands_come_to(cli: Cli) -
     assert alone["metrics"]["quality/accuracy"] == both["metrics"]["quality/accuracy"]
 
 
+@pytest.mark.slow
 def test_each_step_is_made_once(cli: Cli) -> None:
     cli("run", *SMALL, *QUIET, *BOTH)
     made = by_method(cli.store)

@@ -91,7 +91,8 @@ def test_two_devices_train_as_one_does(cli: Cli) -> None:
 
 
 @TWO_CORES
-@pytest.mark.parametrize("shard", ["true", pytest.param("false", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", ["true", "false"])
 def test_a_run_of_two_devices_that_was_stopped_goes_on_to_the_same_bits(cli: Cli, shard: str) -> None:
     long = ("budget.steps=600", "train.steps_per_call=10", "regularizer.dropout=0.1", f"train.shard={shard}")
     cli("run", *SMALL, *long)

@@ -109,7 +109,7 @@ def test_a_damaged_checkpoint_is_passed_over(cli: Cli, undisturbed: Path) -> Non
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR2"), reason="this system has no SIGUSR2")
-@pytest.mark.parametrize("name", ["SIGUSR2", "SIGTERM"])
+@pytest.mark.parametrize("name", [pytest.param("SIGUSR2", marks=pytest.mark.slow), "SIGTERM"])
 def test_a_run_asked_to_stop_keeps_where_it_was(cli: Cli, undisturbed: Path, name: str) -> None:
     def ask(process: Any, worker: int) -> None:
         process.send_signal(getattr(signal, name))

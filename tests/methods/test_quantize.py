@@ -176,7 +176,7 @@ def test_a_smaller_model_keeps_its_form(vit: Made) -> None:
     assert len(quantized_layers(made.model)) < len(quantized_layers(quantised(vit, VIT, "quantizer=int8_static").model))
 
 
-@pytest.mark.parametrize("name", ["qat_int8", "qat_int4"])
+@pytest.mark.parametrize("name", ["qat_int8", pytest.param("qat_int4", marks=pytest.mark.slow)])
 def test_training_with_rounded_numbers_is_counted_to_the_method(name: str, vit: Made) -> None:
     made = quantised(vit, VIT, f"quantizer={name}")
     assert made.metric("train/steps") == 30
@@ -184,6 +184,7 @@ def test_training_with_rounded_numbers_is_counted_to_the_method(name: str, vit: 
     assert len(quantized_layers(made.model)) > 0
 
 
+@pytest.mark.slow
 def test_four_bits_are_no_worse_after_training_with_them(vit: Made) -> None:
     def loss(name: str) -> float:
         made = quantised(vit, VIT, f"quantizer={name}", "quantizer.group=128")
@@ -192,6 +193,7 @@ def test_four_bits_are_no_worse_after_training_with_them(vit: Made) -> None:
     assert loss("qat_int4") <= loss("int4_weight")
 
 
+@pytest.mark.slow
 def test_the_bound_spares_the_layers_that_cost_most(vit: Made) -> None:
     made = quantised(vit, VIT, "quantizer=int4_weight", "quantizer.group=128", "max_quality_loss=0")
     tried = made.record["choice"]

@@ -140,7 +140,8 @@ def test_a_slot_that_is_killed_costs_its_experiment_and_no_other(cli: Cli) -> No
 
 
 @needs_two_cores
-@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_grid_that_is_ended_goes_on_with_both_that_were_running(cli: Cli, how: signal.Signals) -> None:
     typed = (
         "run",

@@ -30,6 +30,7 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.mark.slow
 def test_two_machines_share_one_search_and_its_password_stands_nowhere(cli: Cli, postgres: PostgresServer) -> None:
     """Two command lines with stores of their own, as machines have them."""
     (cli.cwd / "mine.yaml").write_text(SEARCH)

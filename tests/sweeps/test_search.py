@@ -112,7 +112,8 @@ def test_several_objectives_and_a_constraint(cli: Cli, file: str) -> None:
     assert "broke a constraint" in done.stdout
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_search_that_is_killed_goes_on_and_has_every_configuration_once(cli: Cli, file: str, how: int) -> None:
     typed = ("run", "-m", file, *QUIET, "budget.steps=2000", "train.checkpoints=0.05")
     process = cli.popen(*typed)

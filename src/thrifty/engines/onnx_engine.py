@@ -65,11 +65,12 @@ class OnnxEngine(Engine):
         with place_of(kept) as place:
             path = file_of(place, self.name)
             ours = is_ours(path)
+            if not ours:
+                write_onnx(module, example, path, self.name, self.integer_products)
             if not isinstance(example, tuple) and not (ours and example_of(place).is_file()):
                 keep_example(example, example_of(place))
             if not ours:
-                write_onnx(module, example, path, self.name, self.integer_products)
-                seal(path)
+                seal(path)  # last: what is sealed has its example
             run = self.open_file(path, torch.get_num_threads(), precision, [list(one.shape) for one in inputs])
         if not isinstance(example, tuple):
             return lambda one: torch.from_numpy(run(one.numpy())[0])
