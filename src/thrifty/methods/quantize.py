@@ -141,10 +141,8 @@ class QuantizeMethod(CompressMethod):
                     return
                 self.emit(Preparing(f"sensitivity: {name}, {place} of {len(self.layers)} layers"))
                 scores = scores_with([name])
-                value, difference = (
-                    self.data.glance(scores)[self.data.deciding].value,
-                    difference_between(self.data, before, scores),
-                )
+                value = self.data.glance(scores)[self.data.deciding].value
+                difference = difference_between(self.data, before, scores)
                 costs[name] = loss_between(self.data, before, scores).value
                 weights = sum(one.numel() for one in model.get_submodule(name).parameters())
                 row = {"layer": f"{name}.weight", "weights": weights, "value": value, "difference": difference.value}
