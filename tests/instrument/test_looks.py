@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from thrifty.execution.arm_worker import ArmSpec
+from thrifty.instrument.candidate import Candidate
 from thrifty.instrument.looks import Looks
 from thrifty.instrument.race import Lost
-from thrifty.instrument.search_space import Candidate
 
 FIRST, SECOND, FAILING = (Candidate(name, "fp32", "eager", 1, 1) for name in ("one", "another", "failing"))
 

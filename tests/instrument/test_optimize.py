@@ -20,15 +20,16 @@ from thrifty import cache
 from thrifty.config.compose import compose, plain
 from thrifty.config.schema import Config
 from thrifty.execution import device
+from thrifty.execution.arms import ArmFailed
 from thrifty.execution.experiment import Found
 from thrifty.execution.judge import Judge, Judged, NotJudged
 from thrifty.instrument import candidate_weights, optimize
+from thrifty.instrument.candidate import Candidate
 from thrifty.instrument.finals import Finals
 from thrifty.instrument.look import Look
 from thrifty.instrument.looks import Looks, Weights
 from thrifty.instrument.pairs import PairFailed
 from thrifty.instrument.race import Lost, Standing
-from thrifty.instrument.search_space import Candidate
 from thrifty.measure.comparison import Comparison
 from thrifty.measure.loss_bound import QualityLoss
 from thrifty.measure.statistics import Interval
@@ -54,6 +55,8 @@ class StandIns:
         self.looked: list[Candidate] = []
         self.in_full: list[Candidate] = []
         self.held_to_eager: list[bool] = []
+        self.together: list[tuple[Candidate, Candidate]] = []
+        self.failing: dict[Candidate, tuple[str, str]] = {}
 
     def time(self, one: Candidate) -> float:
         return self.times[one.quantizer, one.engine]
@@ -73,12 +76,34 @@ class StandIns:
                 raise found
             return found
 
-        def measure(first: Candidate, second: Candidate, held_to_eager: bool, *_: Any) -> Any:
-            self.in_full.append(second)
-            self.held_to_eager.append(held_to_eager)
-            if math.isnan(self.time(second)):
+        def measure(first: tuple[Candidate, bool], second: tuple[Candidate, bool], *_: Any) -> Any:
+            self.in_full.append(second[0])
+            self.held_to_eager.append(second[1])
+            if math.isnan(self.time(second[0])):
                 raise PairFailed(1, "unsupported", "no kernel for it")
-            return type("Measured", (), {"comparison": compared(self.time(second) / self.time(first))})
+            return type("Measured", (), {"comparison": compared(self.time(second[0]) / self.time(first[0]))})
+
+        class Together:
+            """Nobody is beaten who takes at most twice as long as the fastest."""
+
+            def __init__(self, specs: list[tuple[Candidate, bool]], *_: Any, **__: Any) -> None:
+                self.some = [one for one, _ in specs]
+                self.left: list[int] = []
+                self.failed: dict[int, ArmFailed] = {}
+                self.beaten: dict[int, tuple[int, float]] = {}
+
+            def run(rounds) -> None:
+                rounds.failed = {one: ArmFailed(*self.failing[of]) for one, of in enumerate(rounds.some) if of in self.failing}
+                left = [one for one in range(1, len(rounds.some)) if one not in rounds.failed]
+                fastest = min(left, key=lambda one: self.time(rounds.some[one]), default=0)
+                for one in left:
+                    times = self.time(rounds.some[one]) / self.time(rounds.some[fastest])
+                    rounds.beaten |= {one: (fastest, times)} if times > 2 else {}
+                rounds.left = [one for one in left if one not in rounds.beaten]
+
+            def comparison(rounds, first: int, second: int) -> Comparison:
+                self.together.append((rounds.some[first], rounds.some[second]))
+                return compared(self.time(rounds.some[second]) / self.time(rounds.some[first]))
 
         class Renewed:
             renew = warm_up = staticmethod(lambda *_: None)
@@ -87,6 +112,7 @@ class StandIns:
         patch.setattr(Looks, "seconds_of", lambda looks, candidate: 1e-3)
         patch.setattr(Judge, "loss", loss)
         patch.setattr(optimize, "measure", measure)
+        patch.setattr(optimize, "Rounds", Together)
         patch.setattr(optimize, "fork_server", Renewed)
         patch.setattr(optimize._Search, "_prepare_arms", lambda search: setattr(search, "arms", Pairs))
         patch.setattr(optimize._Search, "_file", lambda search, one: 1.0 if one.candidate.quantizer == "none" else 0.3)
@@ -95,7 +121,7 @@ class StandIns:
 class Pairs:
     """Stands for arms: the candidates themselves."""
 
-    pair = staticmethod(lambda first, second, held_to_eager: (first, second, held_to_eager))
+    together = staticmethod(lambda some, held_to_eager=False: [(one, held_to_eager) for one in some])
 
 
 @pytest.fixture
@@ -132,7 +158,7 @@ def test_the_fastest_within_the_bound_wins(found: Any) -> None:
     assert rows["int8_dynamic compile 1"]["ratio"] == pytest.approx(0.4)
     assert rows["none eager 1"]["status"] == "baseline"
     assert rows["none compile 1"]["status"] == "dropped"
-    assert "1.33 times as long" in rows["none compile 1"]["why"]
+    assert "2.00 times as long" in rows["none compile 1"]["why"]
     config = done.config
     assert (config.engine.name, config.quantizer.name, config.precision.name) == ("compile", "int8_dynamic", "fp32")
     assert done.beginning.compressed.name == "int8_dynamic"
@@ -336,24 +362,47 @@ def test_what_is_advised_after_a_search(
     assert found == advised
 
 
-def test_who_was_not_measured_in_full_does_not_win(found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its look alone it would, being faster than the first of the finalists turned out to be."""
-    looks = {("int8_dynamic", "eager"): 0.40, ("none", "compile"): 0.41, ("int8_dynamic", "compile"): 2.0}
-    stand_ins, remaining = StandIns(looks, {}), [100.0]
+def test_who_is_beaten_where_all_are_measured_together_is_dropped(found: Any) -> None:
+    """Looks said otherwise: by its look alone it would have won."""
+    stand_ins = StandIns({("int8_dynamic", "eager"): 0.3, ("none", "compile"): 0.7, ("int8_dynamic", "compile"): 0.65}, {})
+    looks = {("int8_dynamic", "eager"): 0.41, ("none", "compile"): 0.40, ("int8_dynamic", "compile"): 0.42}
+    put_in = stand_ins.put_in
 
-    def last(first: Candidate, second: Candidate, *_: Any) -> Any:
-        remaining[0] = 0.0
-        return type("Measured", (), {"comparison": compared(0.5)})
+    def with_other_looks(patch: pytest.MonkeyPatch) -> None:
+        put_in(patch)
 
-    stand_ins.put_in(monkeypatch)
-    monkeypatch.setattr(StandIns, "put_in", lambda *_: None)
-    monkeypatch.setattr(optimize, "measure", last)
-    monkeypatch.setattr(optimize._Search, "remaining", lambda search: remaining[0])
-    done, rows = found(stand_ins, ENGINES, TWO)
-    assert (rows["int8_dynamic eager 1"]["status"], rows["int8_dynamic eager 1"]["ratio"]) == ("winner", 0.5)
-    assert rows["none compile 1"]["status"] == "finalist"
-    assert rows["none compile 1"]["why"] == "the time was spent before it was measured in full"
-    assert done.beginning.search["flags"] == ["search_cut_short"]
+        def look(_: Any, champion: Candidate, challenger: Candidate, *__: Any) -> Look:
+            times = {("none", "eager"): 1.0, **looks}
+            return Look(
+                math.log(times[challenger.quantizer, challenger.engine] / times[champion.quantizer, champion.engine]), 0.01
+            )
+
+        patch.setattr(Looks, "look", look)
+
+    stand_ins.put_in = with_other_looks  # pyright: ignore[reportAttributeAccessIssue]
+    _, rows = found(stand_ins, ENGINES, TWO)
+    assert rows["int8_dynamic eager 1"]["status"] == "winner"
+    beaten = rows["none compile 1"]
+    assert (beaten["status"], beaten["ratio"], beaten["in_full"]) == ("dropped", 0.7, True)
+    assert beaten["why"] == "measured together, 2.33 times as long as int8_dynamic fp32 eager, 1 thread, batch 1"
+
+
+def test_who_fails_where_all_are_measured_together_is_told_and_the_others_go_on(found: Any) -> None:
+    times = {("int8_dynamic", "eager"): 0.40, ("none", "compile"): 0.42, ("int8_dynamic", "compile"): 0.44}
+    stand_ins = StandIns(times, {})
+    stand_ins.failing = {Candidate("int8_dynamic", "fp32", "eager", 1, 1): ("oom", "no memory")}
+    _, rows = found(stand_ins, ENGINES, TWO)
+    assert (rows["int8_dynamic eager 1"]["status"], rows["int8_dynamic eager 1"]["why"]) == ("failed", "no memory")
+    assert rows["none compile 1"]["status"] == "winner"
+
+
+def test_when_the_dense_model_fails_beside_them_nobody_wins(found: Any) -> None:
+    stand_ins = StandIns({("int8_dynamic", "eager"): 0.40}, {})
+    stand_ins.failing = {BASELINE: ("oom", "no memory")}
+    done, rows = found(stand_ins, "method.engines=[eager]", TWO)
+    assert rows["int8_dynamic eager 1"]["status"] == "failed"
+    assert rows["int8_dynamic eager 1"]["why"] == "the dense model, beside which it was measured: no memory"
+    assert done.beginning.compressed is None
 
 
 def test_what_cannot_be_judged_is_told_and_ends_nothing(found: Any) -> None:
@@ -372,7 +421,12 @@ def test_exhaustive_measures_everything_in_full_whatever_the_time(found: Any) ->
     assert all(stand_ins.held_to_eager), "no look has done it"
     assert all(one["in_full"] for one in rows.values())
     assert rows["int8_dynamic compile 1"]["status"] == "winner"
-    assert rows["int8_dynamic eager 1"]["why"] == "12.50 times what int8_dynamic fp32 compile, 1 thread, batch 1 takes"
+    assert rows["int8_dynamic eager 1"]["status"] == "dropped"
+    assert rows["int8_dynamic eager 1"]["ratio"] == 5.0
+    assert (
+        rows["int8_dynamic eager 1"]["why"]
+        == "measured together, 12.50 times as long as int8_dynamic fp32 compile, 1 thread, batch 1"
+    )
 
 
 def test_a_loss_that_is_not_certain_is_flagged(found: Any) -> None:
@@ -392,9 +446,7 @@ def finalist(quantizer: str, ratio: float, lost: float, half: float = 0.05) -> S
 def decided(finalists: list[Standing], direct: float = 1.0) -> Standing:
     baseline = Standing(BASELINE, "baseline", log=0.0, ratio=Interval(1.0), loss=QualityLoss(0, 0, 0, 0))
     files = {"int8_weight": 0.25, "int8_static": 0.3, "int8_dynamic": 0.3, "none": 1.0}
-    finals = Finals(
-        "latency", baseline, lambda *_: compared(direct), lambda one: files[one.candidate.quantizer], lambda *_: True
-    )
+    finals = Finals("latency", baseline, lambda *_: compared(direct), lambda one: files[one.candidate.quantizer])
     return finals.winner(finalists)
 
 

@@ -12,9 +12,11 @@ import pytest
 from thrifty.config.choices.methods import Optimize
 from thrifty.config.compose import compose
 from thrifty.config.registry import CHOICES
+from thrifty.instrument.candidate import Candidate
+from thrifty.instrument.known import Known
 from thrifty.instrument.look import Look
 from thrifty.instrument.race import FINALISTS, TIME_SPENT, Lost, Race, Standing
-from thrifty.instrument.search_space import RULES, Candidate, by_promise, candidates, too_long, why_not
+from thrifty.instrument.search_space import RULES, by_promise, candidates, too_long, why_not
 
 BASELINE = Candidate("none", "fp32", "eager", 2, 1)
 _BLOCK = 0.05
@@ -148,22 +150,6 @@ def test_a_champion_that_dies_is_out_and_nobody_else() -> None:
     assert standings[0].status == "dropped"
 
 
-def test_nobody_is_set_against_itself_when_the_champion_dies_late() -> None:
-    class DyingLate(Simulated):
-        dead: Candidate | None = None
-
-        def look(self, champion: Candidate, challenger: Candidate, seconds: float, enough: Callable[[Look], bool]) -> Look:
-            assert champion != challenger
-            if seconds > 1 and champion != BASELINE and self.dead in (None, champion):  # the second round
-                self.dead = champion
-                raise Lost("failed", "killed", of_champion=True)
-            return super().look(champion, challenger, seconds, enough)
-
-    left, standings = raced(DyingLate(some([0.202, 0.2, 0.203])))
-    assert sorted(one.status for one in standings if one.why == "killed") == ["failed"]
-    assert len(left) == 2
-
-
 def test_who_is_not_admitted_beats_nobody() -> None:
     def admit(one: Standing) -> bool:
         one.status = "beyond the bound" if one.candidate.quantizer == "int8_dynamic" else one.status
@@ -202,6 +188,15 @@ def test_cheapest_to_prepare_first() -> None:
     assert len(candidates(method, BASELINE, "file")) == 3
 
 
+def known_of(logs: Mapping[Candidate, float], error: float = 0.02) -> Known:
+    """All set against the baseline itself."""
+    known = Known(BASELINE)
+    for one, log in logs.items():
+        if one != BASELINE:
+            known.add(one, BASELINE, Look(log, error))
+    return known
+
+
 SLOW_BF16 = {BASELINE: 0.0, replace(BASELINE, precision="bf16"): math.log(2)}
 
 
@@ -222,20 +217,38 @@ SLOW_BF16 = {BASELINE: 0.0, replace(BASELINE, precision="bf16"): math.log(2)}
 def test_a_rule_says_why_something_need_not_be_tried(
     candidate: Candidate, known: dict[Candidate, float], says: str | None
 ) -> None:
-    why = why_not(candidate, {one: Look(log, 0.02) for one, log in known.items()})
+    why = why_not(candidate, known_of(known))
     assert (why is None) if says is None else (why is not None and says in why)
 
 
 def test_a_difference_that_may_be_noise_rules_nothing_out() -> None:
     """As a look that ends early, because somebody else was far ahead, leaves one."""
-    noisy = {one: Look(log, 0.2) for one, log in SLOW_BF16.items()}
-    assert why_not(Candidate("int8_dynamic", "bf16", "eager", 2, 1), noisy) is None
-    slow = {BASELINE: Look(0.0, 0.0), replace(BASELINE, engine="compile"): Look(0.8, 0.1)}
+    assert why_not(Candidate("int8_dynamic", "bf16", "eager", 2, 1), known_of(SLOW_BF16, 0.2)) is None
+    slow = known_of({replace(BASELINE, engine="compile"): 0.8}, 0.1)
     assert why_not(Candidate("int8_weight", "fp32", "compile", 2, 1), slow) is None
 
 
+def test_of_two_only_the_looks_between_them_count() -> None:
+    """The first look at all was a poor one, and all others hang on it."""
+    first, second, third = (Candidate(name, "fp32", "openvino", 2, 1) for name in ("none", "int8_static", "int8_dynamic"))
+    known = Known(BASELINE)
+    known.add(first, BASELINE, Look(math.log(0.3), 0.4))
+    known.add(second, first, Look(math.log(0.5), 0.03))
+    known.add(third, first, Look(math.log(0.9), 0.04))
+    over = known.over(third, second)
+    assert over.times == pytest.approx(1.8)
+    assert over.error == pytest.approx(0.05)
+    assert over.clearly_above(1.1)
+    assert known.log(second) == pytest.approx(math.log(0.15))
+    assert known.over(second, BASELINE).error == pytest.approx(math.hypot(0.4, 0.03))
+    assert known.over(first, first) == Look(0.0, 0.0)
+    known.forget(first)
+    assert list(known) == [BASELINE, second, third]
+    assert known.over(third, second) == over
+
+
 def test_what_was_tried_itself_is_no_reason_against_it() -> None:
-    assert why_not(replace(BASELINE, precision="bf16"), {one: Look(log, 0.0) for one, log in SLOW_BF16.items()}) is None
+    assert why_not(replace(BASELINE, precision="bf16"), known_of(SLOW_BF16, 0.0)) is None
     assert all(rule.says.count("{}") == 1 for rule in RULES)
 
 
@@ -252,33 +265,52 @@ def test_every_engine_that_may_be_tried_has_its_place() -> None:
     assert {one.engine for one in candidates(method, BASELINE, "latency")} == set(names)
 
 
-def test_what_promises_most_is_looked_at_first() -> None:
-    """Each engine with nothing quantised; then quantizers where that was fastest; what compiles comes last."""
-    kinds = [("none", "eager"), ("int8_static", "eager"), ("none", "compile"), ("int8_static", "compile"), ("none", "openvino")]
-    kinds += [
-        ("int8_static", "openvino"),
-        ("int8_dynamic", "openvino"),
-        ("none", "onnxruntime"),
-        ("int8_static", "onnxruntime"),
-    ]
-    times = {Candidate(quantizer, "bf16", engine, 2, 1): 1.0 for quantizer, engine in kinds}
-    speeds = {"eager": 0.9, "onnxruntime": 0.6, "openvino": 0.4, "compile": 0.2}
-    looks = Simulated({one: speeds[one.engine] * (1 if one.quantizer == "none" else 0.9) for one in times}, scatter=0.001)
-    seen: list[tuple[str, str]] = []
+def order_of(times: Mapping[Candidate, float]) -> list[tuple[str, str, str]]:
+    """Who is looked at, one after the other."""
+    seen: list[tuple[str, str, str]] = []
 
     def qualify(standing: Standing) -> bool:
-        seen.append((standing.candidate.quantizer, standing.candidate.engine))
+        seen.append((standing.candidate.quantizer, standing.candidate.precision, standing.candidate.engine))
         return True
 
-    raced(looks, promise=by_promise, qualify=qualify)
-    assert seen == [
-        ("none", "eager"),
-        ("none", "openvino"),
-        ("none", "onnxruntime"),
-        ("int8_static", "openvino"),
-        ("int8_dynamic", "openvino"),
-        ("int8_static", "onnxruntime"),
-        ("int8_static", "eager"),
-        ("none", "compile"),
-        ("int8_static", "compile"),
+    raced(Simulated(times, scatter=0.001), promise=by_promise, qualify=qualify)
+    return seen
+
+
+def test_what_promises_most_is_looked_at_first() -> None:
+    """Each engine once; then what is one setting away from the fastest, what compiles after the others of those."""
+    speeds = {"eager": 0.9, "onnxruntime": 0.8, "openvino": 0.4, "compile": 0.35}
+    times = {
+        Candidate(quantizer, precision, engine, 2, 1): speed * (1 if quantizer == "none" else 0.9) * (1 if precision == "fp32" else 0.5)
+        for engine, speed in speeds.items()
+        for quantizer in ("none", "int8_static")
+        for precision in ("fp32", "bf16")
+        if (quantizer, precision, engine) != ("none", "fp32", "eager")
+    }  # fmt: skip
+    assert order_of(times)[:8] == [
+        ("none", "fp32", "onnxruntime"),
+        ("none", "fp32", "openvino"),
+        ("none", "bf16", "openvino"),  # one away from openvino, the fastest so far
+        ("int8_static", "bf16", "openvino"),  # one away from that
+        ("int8_static", "fp32", "openvino"),  # one away from that
+        ("int8_static", "bf16", "eager"),
+        ("int8_static", "bf16", "onnxruntime"),
+        ("int8_static", "bf16", "compile"),
     ]
+
+
+def test_an_engine_of_which_nothing_works_is_not_tried_before_all_others_again_and_again() -> None:
+    class NoOnnx(Simulated):
+        def look(self, champion: Candidate, challenger: Candidate, seconds: float, enough: Callable[[Look], bool]) -> Look:
+            if challenger.engine == "onnxruntime":
+                raise Lost("unsupported", "no such operation")
+            return super().look(champion, challenger, seconds, enough)
+
+    kinds = [
+        (quantizer, engine) for engine in ("onnxruntime", "openvino") for quantizer in ("none", "int8_static", "int8_dynamic")
+    ]
+    looks = NoOnnx({Candidate(quantizer, "fp32", engine, 2, 1): 0.5 for quantizer, engine in kinds})
+    seen: list[tuple[str, str]] = []
+    raced(looks, promise=by_promise, qualify=lambda one: seen.append((one.candidate.quantizer, one.candidate.engine)) is None)
+    assert seen[:2] == [("none", "onnxruntime"), ("none", "openvino")]
+    assert {engine for _, engine in seen[2:4]} == {"openvino"}

@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from thrifty.instrument.pairs import PairFailed
-from thrifty.instrument.race import FINALISTS, Standing
+from thrifty.instrument.race import Standing
 from thrifty.measure.comparison import Comparison
 
 _COUNTED = ("file",)
@@ -23,22 +22,20 @@ class Finals:
     """Decides.
 
     Args:
-        ratio: the second's time over the first's, in full pairs.
+        over: the second's time over the first's, of those that were measured together.
         file: MiB of the weights file.
-        may_measure: whether there is time for `ratio`.
     """
 
     objective: str
     baseline: Standing
-    ratio: Callable[[Standing, Standing], Comparison]
+    over: Callable[[Standing, Standing], Comparison | None]
     file: Callable[[Standing], float]
-    may_measure: Callable[[Standing, Standing], bool]
 
     def winner(self, finalists: Sequence[Standing]) -> Standing:
         """The winner, which may be the baseline; everybody's standing says why not."""
         order = sorted([self.baseline, *finalists], key=_value)
         best = order[0]
-        tied = [best, *(one for one in order[1 : FINALISTS + 1] if self._as_good(best, one))]
+        tied = [best, *(one for one in order[1:] if self._as_good(best, one))]
         winner = min(tied, key=lambda one: (_lost(one), self.file(one)))
         for one in finalists:
             if one is not winner:
@@ -64,17 +61,13 @@ class Finals:
                 return False
             against = (other if best is self.baseline else best).over_baseline()
             return against is None or against.low is None or against.high is None or against.low <= 1 <= against.high
-        first, second = best.over_baseline(), other.over_baseline()
-        if first is None or second is None or (second.low or second.value) > (first.high or first.value):
-            return False
         if _value(other) > _ALIKE * _value(best):
             return False
-        if self.objective not in PAIRED or not self.may_measure(best, other):
-            return True
-        try:
-            return not self.ratio(best, other).differs
-        except PairFailed:  # it was measured before, and something has happened since
-            return False
+        if self.objective in PAIRED:
+            direct = self.over(best, other)
+            return direct is not None and not direct.differs
+        first, second = best.over_baseline(), other.over_baseline()
+        return first is not None and second is not None and (second.low or second.value) <= (first.high or first.value)
 
 
 def _value(one: Standing) -> float:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -13,18 +12,16 @@ from typing import Any
 from thrifty.execution import fork_server
 from thrifty.execution.arm_worker import ArmSpec, Ready
 from thrifty.execution.arms import LONGEST_SILENCE, Arm, ArmFailed
+from thrifty.instrument.candidate import Candidate
 from thrifty.instrument.look import Look
 from thrifty.instrument.race import Lost
-from thrifty.instrument.search_space import Candidate
 from thrifty.measure.comparison import Pair
 
 _ENTRY = "thrifty.methods.workloads:prediction"
 _BLOCK_S = 0.02
 """Least length of a block: the parent gives the word for each, which takes as long as a short one."""
-_LEAST_BLOCKS, _MOST_BLOCKS = 5, 40
-"""Of each arm in a look."""
-_BETWEEN_PROCESSES = 0.02
-"""Standard error of a log ratio by what one process differs from the next, on the cautious side."""
+_LEAST_BLOCKS, _MOST_BLOCKS = 8, 60
+"""Of each arm in a look: the scatter of fewer is not to be trusted."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +62,10 @@ class Arms:
         }
         return ArmSpec(_ENTRY, options, candidate.threads, self.cores.get(candidate.threads))
 
-    def pair(self, first: Candidate, second: Candidate, held_to_eager: bool) -> tuple[ArmSpec, ArmSpec]:
-        """Two arms on the same cores, as many as the one with more threads needs."""
-        cores = self.cores.get(max(first.threads, second.threads))
-        arms = [self.spec(one, held_to_eager) for one in (first, second)]
-        return replace(arms[0], cores=cores), replace(arms[1], cores=cores)
+    def together(self, some: Sequence[Candidate], held_to_eager: bool = False) -> list[ArmSpec]:
+        """Arms on the same cores, as many as the one with most threads needs."""
+        cores = self.cores.get(max(one.threads for one in some))
+        return [replace(self.spec(one, held_to_eager), cores=cores) for one in some]
 
 
 class Looks:
@@ -114,8 +110,7 @@ class Looks:
             except ArmFailed as failed:
                 self._end_all_but()
                 raise Lost("failed", str(failed), of_champion=len(taken[0]) == len(taken[1])) from failed
-            log, error = Pair(*taken).log_ratio() if len(taken[0]) > 1 else (0.0, math.inf)
-            look, over = Look(log, math.hypot(error, _BETWEEN_PROCESSES)), time.perf_counter() - begin > seconds
+            look, over = Look.of([Pair(*taken)]), time.perf_counter() - begin > seconds
             if len(taken[0]) >= _LEAST_BLOCKS and (over or len(taken[0]) >= _MOST_BLOCKS or enough(look)):
                 return look
 

@@ -27,14 +27,16 @@ from thrifty.execution.gpus import visible_gpus
 from thrifty.execution.judge import Judge, Judged, NotJudged
 from thrifty.execution.turns import turns
 from thrifty.instrument.arms import Run, preloads_of, settings_of
+from thrifty.instrument.candidate import Candidate
 from thrifty.instrument.candidate_weights import quantised
 from thrifty.instrument.finals import PAIRED, Finals
 from thrifty.instrument.floor import kept_floor
 from thrifty.instrument.lean_pairs import LeanPairs, Untold
 from thrifty.instrument.looks import Arms, Looks, Weights
 from thrifty.instrument.pairs import PairFailed, Plan, measure
-from thrifty.instrument.race import BEYOND, TIME_SPENT, Lost, Race, Standing
-from thrifty.instrument.search_space import Candidate, by_promise, candidates, too_long, why_not
+from thrifty.instrument.race import BEYOND, FINALISTS, TIME_SPENT, Lost, Race, Standing
+from thrifty.instrument.rounds import Rounds
+from thrifty.instrument.search_space import by_promise, candidates, too_long, why_not
 from thrifty.instrument.standings import flags, row_of, sentence, span_of
 from thrifty.measure.comparison import Comparison
 from thrifty.measure.loss_bound import QualityLoss
@@ -111,6 +113,7 @@ class _Search:
         self.losses: dict[tuple[str, ...], QualityLoss | NotJudged] = {(NO_QUANTIZER, baseline.precision): self.baseline.loss}
         floor = kept_floor(Path(config.store))
         self.floor = 0.0 if floor is None else floor.share
+        self.rounds: tuple[list[Standing], Rounds] | None = None
 
     def _baseline_precision(self) -> dict[str, Any]:
         """What the dense model computes in: as it was trained, where the device can; else as this search is configured."""
@@ -145,7 +148,7 @@ class _Search:
                     finalists = self._timed(self._fastest())
                 else:
                     finalists = [one for one in self._open if self._sized(one)]
-                winner = Finals(self.objective, self.baseline, self._ratio, self._file, self._may_measure).winner(finalists)
+                winner = Finals(self.objective, self.baseline, self._over, self._file).winner(finalists)
         if self.objective in PAIRED:
             fork_server.renew()  # a run needs other imports than arms
         return self._result(winner)
@@ -259,7 +262,7 @@ class _Search:
         return registry.load("engine", name)(choice_of("engine", self.engines[name]))
 
     def _fastest(self) -> list[Standing]:
-        """Those to be measured in full, the fastest first."""
+        """Those to be measured beside the dense model, the fastest first."""
         with Looks(self.arms, self._for_looks) as looks:
             try:
                 seconds = looks.seconds_of(self.baseline.candidate)
@@ -296,28 +299,67 @@ class _Search:
         return self._judged(one, kind, self.engines[candidate.engine])
 
     def _timed(self, finalists: list[Standing]) -> list[Standing]:
-        """Those of them that could be measured against the baseline, in pairs of fresh processes."""
-        for number, one in enumerate(finalists):
-            if number and self.remaining() <= 0:
-                one.status, one.why = "finalist", "the time was spent before it was measured in full"
-                continue
-            self.tell(f"measuring in full: {one.candidate.name} ({number + 1} of {len(finalists)})")
-            begin = time.perf_counter()
-            try:
-                one.ratio = self._ratio(self.baseline, one).ratio
-                one.status = "finalist"
-            except PairFailed as failed:
-                one.status, one.why = "unsupported" if failed.status == "unsupported" else "failed", str(failed)
-            one.seconds += time.perf_counter() - begin
+        """Those of them that nobody beat where they were measured together; everything is measured against the dense model before."""
+        if self.method.exhaustive:
+            finalists = [
+                one for number, one in enumerate(finalists, 1) if self._against_dense(one, f"{number} of {len(finalists)}")
+            ]
+        order = sorted(finalists, key=lambda one: math.inf if one.ratio is None else one.ratio.value)
+        few = order[:FINALISTS]
+        for place, one in enumerate(order[FINALISTS:], FINALISTS):
+            one.status, one.why = "dropped", f"{place} others were faster, each measured against the dense model"
+        if few:
+            self._together(few)
         # A look at what was picked for having looked fast flatters it: beside what was measured in full it would win too often.
-        return [one for one in finalists if one.ratio is not None]
+        return [one for one in finalists if one.ratio is not None and one.status == "finalist"]
 
-    def _ratio(self, first: Standing, second: Standing) -> Comparison:
-        """The second's time over the first's; no look has held what is only measured exhaustively to PyTorch's own predictions."""
-        arms = self.arms.pair(first.candidate, second.candidate, held_to_eager=self.method.exhaustive)
-        comparison = measure(*arms, Plan(), self.floor).comparison
-        assert comparison is not None
-        return comparison
+    def _against_dense(self, one: Standing, place: str) -> bool:
+        """Whether it could be measured in pairs of fresh processes; no look has held it to PyTorch's own predictions."""
+        self.tell(f"measuring in full: {one.candidate.name} ({place})")
+        begin = time.perf_counter()
+        try:
+            first, second = self.arms.together([self.baseline.candidate, one.candidate], held_to_eager=True)
+            found = measure(first, second, Plan(), self.floor).comparison
+            assert found is not None
+            one.ratio, one.status = found.ratio, "finalist"
+        except PairFailed as failed:
+            one.status, one.why = "unsupported" if failed.status == "unsupported" else "failed", str(failed)
+        one.seconds += time.perf_counter() - begin
+        return one.ratio is not None
+
+    def _together(self, few: list[Standing]) -> None:
+        """Rounds of fresh processes of all of them and the dense model."""
+        here = [self.baseline, *few]
+
+        def tell(number: int, left: list[int]) -> None:
+            self.tell(f"measuring together, round {number}: {', '.join(here[one].candidate.name for one in left)}")
+
+        begin = time.perf_counter()
+        rounds = Rounds(self.arms.together([one.candidate for one in here]), self.remaining, self.floor, tell=tell)
+        rounds.run()
+        self.rounds = here, rounds
+        for place, one in enumerate(here[1:], 1):
+            one.seconds += (time.perf_counter() - begin) / len(few)
+            failed, found = rounds.failed.get(place) or rounds.failed.get(0), rounds.comparison(0, place)
+            if failed is not None:
+                whose = "" if place in rounds.failed else "the dense model, beside which it was measured: "
+                one.status, one.why = "unsupported" if failed.status == "unsupported" else "failed", f"{whose}{failed}"
+                continue
+            assert found is not None
+            if place in rounds.beaten:
+                by, times = rounds.beaten[place]
+                one.status = "dropped"
+                one.why = f"measured together, {times:.2f} times as long as {here[by].candidate.name}"
+            if one.ratio is None or place in rounds.left:
+                one.ratio = found.ratio
+                one.status = "finalist" if place in rounds.left else one.status
+
+    def _over(self, first: Standing, second: Standing) -> Comparison | None:
+        """The second's time over the first's, where they were measured together."""
+        if self.rounds is None or first not in self.rounds[0] or second not in self.rounds[0]:
+            return None
+        here, rounds = self.rounds
+        return rounds.comparison(here.index(first), here.index(second))
 
     def _sized(self, one: Standing) -> bool:
         """Whether its file, or the memory that predicting takes, could be told."""
@@ -349,13 +391,6 @@ class _Search:
         config = {**record["config"], "engine": self.engines[one.candidate.engine]}
         environment = {**record["environment"], "threads": one.candidate.threads, "device": self.device}
         return Run(path, {**record, "config": config, "environment": environment})
-
-    def _may_measure(self, best: Standing, other: Standing) -> bool:
-        """Whether there is time to measure the two against each other."""
-        if self.remaining() <= 0:
-            return False
-        self.tell(f"measuring against each other: {best.candidate.name}, {other.candidate.name}")
-        return True
 
     def _file(self, one: Standing) -> float:
         entry = read_record(self.weights[one.candidate.quantizer].path)["metrics"].get("size/file_mib") or {}

@@ -1,4 +1,4 @@
-"""Which of many ways to predict is the fastest, by short looks: who is clearly beaten is out, whoever is left is looked at longer.
+"""Which of many ways to predict may be the fastest, by short looks: who is clearly beaten is out, and few of the others stay.
 
 Pure arithmetic over looks that somebody else takes, tried on simulated ones whose truth is known. Each look sets a challenger against the
 fastest so far, in turns, so that what the machine does meanwhile hits both; the times of all others follow by chaining.
@@ -11,16 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from thrifty.instrument.candidate import Candidate
+from thrifty.instrument.known import Known
 from thrifty.instrument.look import Look
-from thrifty.instrument.search_space import Candidate, Known
 from thrifty.measure.loss_bound import QualityLoss
 from thrifty.measure.statistics import Interval
 
-FINALISTS = 3
-_BEATEN = (1.1, 1.04)
-"""Times as long as the fastest, by round, beyond which a candidate is out."""
-_LOOK_SECONDS = (0.4, 1.5)
-"""Length of a look, by round, where it is not clear before."""
+FINALISTS = 5
+_BEATEN = 1.1
+"""Times as long as the fastest, beyond which a candidate is out."""
+_LOOK_SECONDS = 1.5
+"""Length of a look where it is not clear before: short against what it takes to build what is looked at."""
 TIME_SPENT = "the time was spent before"
 BEYOND = "beyond the bound"
 """Status of what loses more quality than it may."""
@@ -62,7 +63,7 @@ class Standing:
     """Of its time by example over the baseline's; of a file or memory, of its bytes."""
     error: float = 0.0
     ratio: Interval | None = None
-    """The same as measured in full pairs."""
+    """The same as measured beside it, in fresh processes."""
     loss: QualityLoss | None = None
     seconds: float = 0.0
 
@@ -76,7 +77,7 @@ class Standing:
 
 @dataclass
 class Race:
-    """Looks at candidates one by one, then at those that are left, until few are.
+    """Looks at candidates one by one, until few are left.
 
     Args:
         baseline: its standing; all times are over its.
@@ -104,21 +105,19 @@ class Race:
         self.baseline.log, self.baseline.status = 0.0, "baseline"
         self.champion = self.baseline
         self.left = [self.baseline]
-        self._known = {self.baseline.candidate: Look(0.0, 0.0)}
+        self._known = Known(self.baseline.candidate)
 
     def run(self, entrants: Sequence[Standing]) -> list[Standing]:
-        """The few that are to be measured in full, the fastest first; everybody's standing says what became of it."""
-        self._first_round(entrants)
-        for number in range(1, len(_BEATEN)):
-            if len(self.left) > 1:
-                self._again(number)
+        """The few that are to be measured together, the fastest first; everybody's standing says what became of it."""
+        self._look_at_all(entrants)
+        self._drop_beaten()
         order = sorted((one for one in self.left if one is not self.baseline), key=lambda one: one.log or 0.0)
         for place, one in enumerate(order[FINALISTS:], FINALISTS):
             self._out(one, f"{place} others were faster: {self._over(one, order[0])}")
         self.left = order[:FINALISTS]
         return self.left
 
-    def _first_round(self, entrants: Sequence[Standing]) -> None:
+    def _look_at_all(self, entrants: Sequence[Standing]) -> None:
         waiting = list(entrants)
         for number in range(1, len(entrants) + 1):
             one = min(waiting, key=lambda standing: self.promise(standing.candidate, self._known))
@@ -130,29 +129,14 @@ class Race:
                 one.status, one.why = "not tried", why
                 continue
             self.tell(f"{number} of {len(entrants)}: {one.candidate.name}")
-            if self.qualify(one) and self._look(one, 0):
+            if self.qualify(one) and self._look(one):
                 self.left.append(one)
-        self._drop_beaten(0)
 
-    def _again(self, number: int) -> None:
-        """Those that are left against the fastest, for longer; it may change on the way."""
-        for one in sorted(self.left, key=lambda one: one.log or 0.0):
-            if one in (self.champion, self.baseline) or one not in self.left:  # how the baseline compares, full pairs tell
-                continue
-            if self.remaining() <= 0:
-                break
-            self.tell(f"again: {one.candidate.name}")
-            if not self._look(one, number):
-                self.left.remove(one)
-        self._drop_beaten(number)
-
-    def _look(self, one: Standing, number: int) -> bool:
+    def _look(self, one: Standing) -> bool:
         """Whether it stays in."""
-        champion, times, begin = self.champion, _BEATEN[number], self.clock()
+        champion, begin = self.champion, self.clock()
         try:
-            look = self.looking.look(
-                champion.candidate, one.candidate, _LOOK_SECONDS[number], lambda seen: seen.clearly_above(times)
-            )
+            look = self.looking.look(champion.candidate, one.candidate, _LOOK_SECONDS, lambda seen: seen.clearly_above(_BEATEN))
         except Lost as lost:
             if not lost.of_champion or champion is self.baseline:
                 one.status, one.why = lost.status, str(lost)
@@ -161,15 +145,15 @@ class Race:
             look = None
         finally:
             one.seconds += self.clock() - begin
-        if look is None:  # against the next, who may be nobody else
-            return self.champion is one or self._look(one, number)
-        assert champion.log is not None
-        one.log, one.error = champion.log + look.log, math.hypot(champion.error, look.error)
-        self._known[one.candidate] = Look(one.log, one.error)
-        if look.clearly_above(times):
+        if look is None:  # against the next
+            return self._look(one)
+        self._known.add(one.candidate, champion.candidate, look)
+        over = self._known.over(one.candidate, self.baseline.candidate)
+        one.log, one.error = over.log, over.error
+        if look.clearly_above(_BEATEN):
             return self._out(one, f"{math.exp(look.log):.2f} times as long as {champion.candidate.name}")
-        if number == 0 and not self.admit(one):
-            del self._known[one.candidate]  # nobody need be as fast as what is not allowed
+        if not self.admit(one):
+            self._known.forget(one.candidate)  # nobody need be as fast as what is not allowed
             return False
         if look.clearly_faster:
             self.champion = one
@@ -179,17 +163,14 @@ class Race:
         """The champion is out, and the fastest of the others is it."""
         self.champion.status, self.champion.why = lost.status, str(lost)
         self.left.remove(self.champion)
-        del self._known[self.champion.candidate]
+        self._known.forget(self.champion.candidate)
         self.champion = min(self.left, key=lambda one: one.log or 0.0)
 
-    def _drop_beaten(self, number: int) -> None:
-        """By chaining: those that were looked at before the fastest was known."""
+    def _drop_beaten(self) -> None:
+        """Those that were looked at before the fastest was known."""
         fastest = self.champion
         for one in [one for one in self.left if one is not fastest]:
-            assert one.log is not None
-            assert fastest.log is not None
-            look = Look(one.log, one.error).over(Look(fastest.log, fastest.error))
-            if look.clearly_above(_BEATEN[number]):
+            if self._known.over(one.candidate, fastest.candidate).clearly_above(_BEATEN):
                 self._out(one, self._over(one, fastest))
                 self.left.remove(one)
 

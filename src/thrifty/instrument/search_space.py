@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from thrifty.config.choices.methods import NO_QUANTIZER, Optimize
-from thrifty.instrument.look import Look
+from thrifty.instrument.candidate import Candidate
+from thrifty.instrument.known import Known
 
 _PREPARING = ("eager", "semi_structured", "onnxruntime", "openvino", "compile", "aot")
 """Engines by how long they take to prepare: nothing, a file to export, code to compile."""
@@ -18,28 +19,6 @@ _WEIGHTS_ONLY = ("int8_weight", "int4_weight", "fp8_weight")
 """Quantizers that leave products in floating point: an engine computes with them as without."""
 _LONGEST_CALL = 1.0
 """Seconds."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A way to predict with the dense model's weights."""
-
-    quantizer: str
-    precision: str
-    engine: str
-    threads: int
-    batch_size: int
-
-    @property
-    def name(self) -> str:
-        """As people read it: `int8_static openvino, 2 threads, batch 1`."""
-        what = [*([] if self.quantizer == NO_QUANTIZER else [self.quantizer]), self.precision, self.engine]
-        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
-        return f"{' '.join(what)}, {threads}, batch {self.batch_size}"
-
-
-Known = Mapping[Candidate, Look]
-"""Those that were looked at, over the baseline."""
 
 
 def candidates(method: Optimize, baseline: Candidate, objective: str) -> list[Candidate]:
@@ -61,17 +40,19 @@ def candidates(method: Optimize, baseline: Candidate, objective: str) -> list[Ca
     return [one for one in dict.fromkeys(found) if one != baseline]
 
 
-def by_promise(candidate: Candidate, known: Known) -> tuple[bool, bool, float]:
-    """What is looked at next has the smallest: engines that compile last; first each engine with nothing quantised, which takes least to
-    prepare and tells most; then quantizers on the engine and in the precision that were fastest.
+def by_promise(candidate: Candidate, known: Known) -> tuple[bool, float, bool, bool]:
+    """What is looked at next has the smallest: first each engine once that need not compile, with nothing quantised; then what differs in
+    one setting from the fastest, its engine last of those, one that compiles last of all; then so from the second fastest, and so on.
     """
-    plain = candidate.quantizer == NO_QUANTIZER
-    alike = (
-        look.log
-        for one, look in known.items()
-        if (one.quantizer, one.engine, one.precision) == (NO_QUANTIZER, candidate.engine, candidate.precision)
-    )
-    return candidate.engine in _COMPILING, not plain, 0.0 if plain else min(alike, default=0.0)
+    compiles = candidate.engine in _COMPILING
+    first = candidate.quantizer == NO_QUANTIZER and not compiles and all(one.engine != candidate.engine for one in known)
+    near = [(known.log(one), one.engine != candidate.engine) for one in known if _settings_apart(one, candidate) == 1]
+    beside, on_another_engine = min(near, default=(math.inf, True))
+    return not first, beside, compiles, on_another_engine
+
+
+def _settings_apart(one: Candidate, other: Candidate) -> int:
+    return sum(mine != theirs for mine, theirs in zip(vars(one).values(), vars(other).values(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -101,7 +82,7 @@ def _lost_alone(setting: str, times: float) -> Callable[[Candidate, Known], str 
                 and first != candidate
                 and getattr(second, setting) != mine
                 and replace(first, **{setting: getattr(second, setting)}) == second
-                and (look := known[first].over(known[second])).clearly_above(times)
+                and (look := known.over(first, second)).clearly_above(times)
             ):
                 return f"{mine} took {math.exp(look.log):.2f} times as long as {getattr(second, setting)}"
         return None
@@ -115,12 +96,12 @@ def _engine_lost(times: float) -> Callable[[Candidate, Known], str | None]:
     def applies(candidate: Candidate, known: Known) -> str | None:
         if candidate.quantizer not in _WEIGHTS_ONLY:
             return None
-        plain = {one: look for one, look in known.items() if one.quantizer == NO_QUANTIZER}
+        plain = [one for one in known if one.quantizer == NO_QUANTIZER]
         own = [one for one in plain if one.engine == candidate.engine]
         if not own:
             return None
-        mine, fastest = (min(some, key=lambda one: plain[one].log) for some in (own, plain))
-        look = plain[mine].over(plain[fastest])
+        mine, fastest = (min(some, key=known.log) for some in (own, plain))
+        look = known.over(mine, fastest)
         return (
             f"{mine.engine} took {math.exp(look.log):.2f} times as long as {fastest.engine}"
             if look.clearly_above(times)

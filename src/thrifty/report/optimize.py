@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from thrifty.instrument.search_space import Candidate
+from thrifty.instrument.candidate import Candidate
 from thrifty.report.compressed import deciding_metric
 
 _ORDER = ("winner", "baseline", "finalist", "dropped", "beyond the bound", "failed", "unsupported", "not tried")
