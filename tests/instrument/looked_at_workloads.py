@@ -1,6 +1,9 @@
-"""Workloads for looks: one that works, one that does not."""
+"""Workloads for looks and rounds: one that works, one of known speed, those that do not or no longer."""
 
 from __future__ import annotations
+
+import os
+import time
 
 import torch
 
@@ -17,3 +20,17 @@ def failing() -> Workload:
         raise ValueError("mat1 and mat2 shapes cannot be multiplied")
 
     return Workload(call, torch.device("cpu"))
+
+
+def sleeping(seconds: float, examples: int = 1, last: int = 10**9) -> Workload:
+    """As long a call as is asked for; the process dies in call number `last`."""
+    made = [0]
+
+    def call() -> object:
+        made[0] += 1
+        if made[0] >= last:
+            os._exit(3)
+        time.sleep(seconds)
+        return None
+
+    return Workload(call, torch.device("cpu"), examples)

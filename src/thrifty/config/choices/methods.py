@@ -101,7 +101,7 @@ class Optimize(Method):
         "batch sizes to try with objective=throughput, beside that of the training; those that take longer than a second are left",
         at_least=1,
     )
-    exhaustive: bool = key("measure everything as the finalists are, whatever time it takes: to see what the search misses")
+    exhaustive: bool = key("measure everything beside the dense model, whatever time it takes: to see what the search misses")
     calibration: int = key(
         "training examples by which scales of activations are chosen, where a quantizer fixes them", at_least=8
     )
