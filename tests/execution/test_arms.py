@@ -217,6 +217,19 @@ def test_arms_take_turns_strictly(tmp_path: Path) -> None:
             assert file.read_text() == begins * 4
 
 
+@pytest.mark.parametrize(
+    ("calls", "lead_in", "done"), [(1, 0, "lc"), (1, 2, "ccc"), (10, 0, "c" * 13), (10, 1, "c" * 13), (2, 1, "ccc")]
+)
+def test_a_block_is_led_in(calls: int, lead_in: int, done: str, tmp_path: Path) -> None:
+    """By calls, as many as a share of its own or as are asked for; by what the workload has for it where that is none."""
+    file = tmp_path / "noted"
+    with Arm(spec("noted", file=str(file))) as arm:
+        arm.ready()
+        file.write_text("")
+        assert arm.work(calls, lead_in).calls == calls
+        assert file.read_text() == done
+
+
 @pytest.mark.parametrize("dies", [0, 1])
 def test_of_two_arms_that_take_turns_the_one_that_dies_is_told(dies: int) -> None:
     ends, arms = link(), []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import torch
 
@@ -34,3 +35,11 @@ def sleeping(seconds: float, examples: int = 1, last: int = 10**9) -> Workload:
         return None
 
     return Workload(call, torch.device("cpu"), examples)
+
+
+def once(seconds: float, mark: str) -> Workload:
+    """The first process works, and all after it die."""
+    if Path(mark).exists():
+        os._exit(3)
+    Path(mark).touch()
+    return sleeping(seconds)

@@ -57,6 +57,9 @@ class StandIns:
         self.held_to_eager: list[bool] = []
         self.together: list[tuple[Candidate, Candidate]] = []
         self.failing: dict[Candidate, tuple[str, str]] = {}
+        self.cut_short = False
+        self.memory_for = math.inf
+        """Arms that may be alive together, beyond which it is the dense model that dies."""
 
     def time(self, one: Candidate) -> float:
         return self.times[one.quantizer, one.engine]
@@ -83,6 +86,8 @@ class StandIns:
                 raise PairFailed(1, "unsupported", "no kernel for it")
             return type("Measured", (), {"comparison": compared(self.time(second[0]) / self.time(first[0]))})
 
+        cut_short = self.cut_short
+
         class Together:
             """Nobody is beaten who takes at most twice as long as the fastest."""
 
@@ -91,8 +96,12 @@ class StandIns:
                 self.left: list[int] = []
                 self.failed: dict[int, ArmFailed] = {}
                 self.beaten: dict[int, tuple[int, float]] = {}
+                self.cut_short = cut_short
 
             def run(rounds) -> None:
+                if len(rounds.some) > self.memory_for:
+                    rounds.failed = {0: ArmFailed("oom", "no memory")}
+                    return
                 rounds.failed = {one: ArmFailed(*self.failing[of]) for one, of in enumerate(rounds.some) if of in self.failing}
                 left = [one for one in range(1, len(rounds.some)) if one not in rounds.failed]
                 fastest = min(left, key=lambda one: self.time(rounds.some[one]), default=0)
@@ -101,7 +110,9 @@ class StandIns:
                     rounds.beaten |= {one: (fastest, times)} if times > 2 else {}
                 rounds.left = [one for one in left if one not in rounds.beaten]
 
-            def comparison(rounds, first: int, second: int) -> Comparison:
+            def comparison(rounds, first: int, second: int) -> Comparison | None:
+                if {0, first, second} & set(rounds.failed):
+                    return None
                 self.together.append((rounds.some[first], rounds.some[second]))
                 return compared(self.time(rounds.some[second]) / self.time(rounds.some[first]))
 
@@ -390,19 +401,38 @@ def test_who_is_beaten_where_all_are_measured_together_is_dropped(found: Any) ->
 def test_who_fails_where_all_are_measured_together_is_told_and_the_others_go_on(found: Any) -> None:
     times = {("int8_dynamic", "eager"): 0.40, ("none", "compile"): 0.42, ("int8_dynamic", "compile"): 0.44}
     stand_ins = StandIns(times, {})
-    stand_ins.failing = {Candidate("int8_dynamic", "fp32", "eager", 1, 1): ("oom", "no memory")}
+    stand_ins.failing = {Candidate("int8_dynamic", "fp32", "eager", 1, 1): ("error", "no luck")}
     _, rows = found(stand_ins, ENGINES, TWO)
-    assert (rows["int8_dynamic eager 1"]["status"], rows["int8_dynamic eager 1"]["why"]) == ("failed", "no memory")
+    assert (rows["int8_dynamic eager 1"]["status"], rows["int8_dynamic eager 1"]["why"]) == ("failed", "no luck")
     assert rows["none compile 1"]["status"] == "winner"
 
 
 def test_when_the_dense_model_fails_beside_them_nobody_wins(found: Any) -> None:
     stand_ins = StandIns({("int8_dynamic", "eager"): 0.40}, {})
-    stand_ins.failing = {BASELINE: ("oom", "no memory")}
+    stand_ins.failing = {BASELINE: ("error", "no luck")}
     done, rows = found(stand_ins, "method.engines=[eager]", TWO)
     assert rows["int8_dynamic eager 1"]["status"] == "failed"
-    assert rows["int8_dynamic eager 1"]["why"] == "the dense model, beside which it was measured: no memory"
+    assert rows["int8_dynamic eager 1"]["why"] == "the dense model, beside which it was measured: no luck"
     assert done.beginning.compressed is None
+
+
+def test_fewer_are_measured_together_where_memory_does_not_hold_them_all(found: Any) -> None:
+    times = {("int8_dynamic", "eager"): 0.40, ("none", "compile"): 0.43, ("int8_dynamic", "compile"): 0.42}
+    stand_ins = StandIns(times, {})
+    stand_ins.memory_for = 2
+    _, rows = found(stand_ins, ENGINES, TWO)
+    assert rows["int8_dynamic eager 1"]["status"] == "winner"
+    assert (rows["int8_dynamic compile 1"]["status"], rows["none compile 1"]["status"]) == ("dropped", "dropped")
+    assert rows["int8_dynamic compile 1"]["why"] == "memory does not hold all finalists together, and 1 others were faster"
+    assert rows["none compile 1"]["why"] == "memory does not hold all finalists together, and 2 others were faster"
+
+
+def test_finals_that_the_time_ended_are_told(found: Any) -> None:
+    stand_ins = StandIns({("int8_dynamic", "eager"): 0.5}, {})
+    stand_ins.cut_short = True
+    done, rows = found(stand_ins, "method.engines=[eager]", TWO)
+    assert rows["int8_dynamic eager 1"]["status"] == "winner"
+    assert done.beginning.search["flags"] == ["search_cut_short"]
 
 
 def test_what_cannot_be_judged_is_told_and_ends_nothing(found: Any) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from thrifty.execution import arms
-from thrifty.execution.arm_worker import ArmSpec
+from thrifty.execution.arm_worker import ArmSpec, Block
 from thrifty.instrument.pairs import LEAST_PAIRS, Plan
 from thrifty.instrument.rounds import Rounds
 
@@ -44,6 +45,7 @@ def test_each_is_known_over_each_by_example(seen: list[arms.Arm]) -> None:
     )
     rounds.run()
     assert rounds.left == [1, 2]
+    assert not rounds.cut_short
     assert told == [(number, [1, 2]) for number in range(1, LEAST_PAIRS + 1)]
     for one in (1, 2):
         over = rounds.comparison(0, one)
@@ -100,14 +102,31 @@ def test_time_that_is_spent_ends_it_after_a_few_rounds() -> None:
     assert over is not None
     assert over.ratio.n == 3
     assert over.ratio.low is not None
+    assert rounds.cut_short
 
 
-def test_whoever_is_stopped_leaves_no_process(seen: list[arms.Arm]) -> None:
-    def stop(number: int, left: list[int]) -> None:
-        if number == 2:
+def test_who_was_beaten_by_one_that_fails_later_goes_on(tmp_path: Path) -> None:
+    once = ArmSpec("looked_at_workloads:once", {"seconds": 0.005, "mark": str(tmp_path / "there")}, cores=(0,))
+    rounds = Rounds([sleeping(20), once, sleeping(10)], lambda: math.inf, plan=SHORT)
+    rounds.run()
+    assert (set(rounds.failed), rounds.beaten, rounds.left) == ({1}, {}, [2])
+    over = rounds.comparison(0, 2)
+    assert over is not None
+    assert over.ratio.n >= LEAST_PAIRS - 1
+    assert over.ratio.value == pytest.approx(0.5, rel=0.05)
+
+
+def test_whoever_is_stopped_leaves_no_process(seen: list[arms.Arm], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def work(arm: arms.Arm, calls: int, lead_in: int = 0) -> None:
+        asked.append(calls)
+        if len(asked) == 2:
+            assert all(one.process.is_alive() for one in seen)
             raise KeyboardInterrupt
 
+    monkeypatch.setattr(arms.Arm, "work", lambda *given: work(*given) or Block(1, 0.01, 0.0, 0.0, 0))
     with pytest.raises(KeyboardInterrupt):
-        Rounds([sleeping(20), sleeping(10)], lambda: math.inf, plan=SHORT, tell=stop).run()
+        Rounds([sleeping(20), sleeping(10)], lambda: math.inf, plan=SHORT).run()
     assert len(seen) == 2
     assert not any(one.process.is_alive() for one in seen)

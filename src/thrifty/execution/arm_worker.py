@@ -78,6 +78,8 @@ class Turns:
     """Blocks of each arm."""
     seconds: float = 0.0
     """Go on for so long."""
+    lead_in: int = 0
+    """Untimed calls before each block, at least."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def _serve(connection: Connection, spec: ArmSpec, other: Connection | None) -> N
     connection.send(Ready(built - begin, first, call_s, workload.examples, {**before, "threads": torch.get_num_threads()}))
     baton = _Baton(other)
     while turns := connection.recv():
-        connection.send(_take(turns, partial(_block, workload, turns.calls, clock), baton))
+        connection.send(_take(turns, partial(_block, workload, turns, clock), baton))
 
 
 class _Baton:
@@ -218,15 +220,16 @@ def _warm_up(call: Callable[[], object], wait: Callable[[], None]) -> float:
     return min(taken)
 
 
-def _block(workload: Any, calls: int, clock: OwnClock) -> Block:
+def _block(workload: Any, turns: Turns, clock: OwnClock) -> Block:
     import torch
 
     from thrifty.measure.device import synchronise
 
-    call, device = workload.call, workload.device
-    for _ in range(int(calls * _LEAD_IN_SHARE)):
+    call, device, calls = workload.call, workload.device, turns.calls
+    lead_in = max(turns.lead_in, int(calls * _LEAD_IN_SHARE))
+    for _ in range(lead_in):
         call()
-    if calls * _LEAD_IN_SHARE < 1 and workload.lead_in is not None:
+    if lead_in < 1 and workload.lead_in is not None:
         workload.lead_in()
     synchronise(device)
     events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else []

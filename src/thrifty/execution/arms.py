@@ -70,13 +70,13 @@ class Arm:
         assert isinstance(found, Ready)
         return found
 
-    def work(self, calls: int) -> Block:
-        """Let it do a block of `calls` calls while we wait.
+    def work(self, calls: int, lead_in: int = 0) -> Block:
+        """Let it do a block of `calls` calls while we wait, after `lead_in` untimed ones at least.
 
         Raises:
             ArmFailed: it could not.
         """
-        self.begin(Turns(calls))
+        self.begin(Turns(calls, lead_in=lead_in))
         return self.blocks()[0]
 
     def begin(self, turns: Turns) -> None:

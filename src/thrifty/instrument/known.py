@@ -22,6 +22,8 @@ class Known:
         self._baseline = baseline
         self._looks: dict[Candidate, tuple[Candidate, Look]] = {}
         self._forgotten: set[Candidate] = set()
+        self.tried = {baseline}
+        """Those that there was a try to look at, whatever came of it."""
 
     def __iter__(self) -> Iterator[Candidate]:
         return (one for one in (self._baseline, *self._looks) if one not in self._forgotten)

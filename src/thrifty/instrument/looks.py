@@ -106,7 +106,7 @@ class Looks:
         while True:
             try:
                 for place, (arm, ready) in enumerate(arms):
-                    taken[place].append(arm.work(calls[place]).seconds / (calls[place] * ready.examples))
+                    taken[place].append(arm.work(calls[place], lead_in=1).seconds / (calls[place] * ready.examples))
             except ArmFailed as failed:
                 self._end_all_but()
                 raise Lost("failed", str(failed), of_champion=len(taken[0]) == len(taken[1])) from failed
@@ -126,14 +126,14 @@ class Looks:
                 spec = self.arms.spec(candidate, held_to_eager=candidate not in self._held)
                 arm = Arm(spec, fork_server.ARMS, patience=min(LONGEST_SILENCE, max(1.0, self.remaining())))
             except ArmFailed as failed:
-                raise Lost(_status(failed), str(failed)) from failed
+                raise Lost(status_of(failed), str(failed)) from failed
             try:
                 self._alive[candidate] = arm, arm.ready()
             except ArmFailed as failed:
                 arm.end()
                 spent = failed.status == "killed" and self.remaining() <= 0
                 raise Lost(
-                    *(("not tried", "the time was spent before it was ready") if spent else (_status(failed), _told(failed)))
+                    *(("not tried", "the time was spent before it was ready") if spent else (status_of(failed), told(failed)))
                 ) from failed
             except BaseException:
                 arm.end()
@@ -146,9 +146,11 @@ class Looks:
             self._alive.pop(one)[0].end()
 
 
-def _status(failed: ArmFailed) -> str:
+def status_of(failed: ArmFailed) -> str:
+    """Of the row of whoever could not do it."""
     return "unsupported" if failed.status == "unsupported" else "failed"
 
 
-def _told(failed: ArmFailed) -> str:
+def told(failed: ArmFailed) -> str:
+    """What the row says of it."""
     return str(failed).removeprefix("Unsupported: ")

@@ -32,7 +32,7 @@ from thrifty.instrument.candidate_weights import quantised
 from thrifty.instrument.finals import PAIRED, Finals
 from thrifty.instrument.floor import kept_floor
 from thrifty.instrument.lean_pairs import LeanPairs, Untold
-from thrifty.instrument.looks import Arms, Looks, Weights
+from thrifty.instrument.looks import Arms, Looks, Weights, status_of, told
 from thrifty.instrument.pairs import PairFailed, Plan, measure
 from thrifty.instrument.race import BEYOND, FINALISTS, TIME_SPENT, Lost, Race, Standing
 from thrifty.instrument.rounds import Rounds
@@ -319,7 +319,7 @@ class _Search:
         begin = time.perf_counter()
         try:
             first, second = self.arms.together([self.baseline.candidate, one.candidate], held_to_eager=True)
-            found = measure(first, second, Plan(), self.floor).comparison
+            found = measure(first, second, Plan(lead_in=1), self.floor).comparison
             assert found is not None
             one.ratio, one.status = found.ratio, "finalist"
         except PairFailed as failed:
@@ -337,22 +337,32 @@ class _Search:
         begin = time.perf_counter()
         rounds = Rounds(self.arms.together([one.candidate for one in here]), self.remaining, self.floor, tell=tell)
         rounds.run()
-        self.rounds = here, rounds
-        for place, one in enumerate(here[1:], 1):
+        for one in few:
             one.seconds += (time.perf_counter() - begin) / len(few)
-            failed, found = rounds.failed.get(place) or rounds.failed.get(0), rounds.comparison(0, place)
-            if failed is not None:
-                whose = "" if place in rounds.failed else "the dense model, beside which it was measured: "
-                one.status, one.why = "unsupported" if failed.status == "unsupported" else "failed", f"{whose}{failed}"
-                continue
-            assert found is not None
-            if place in rounds.beaten:
+        if len(few) > 1 and any(failed.status == "oom" for failed in rounds.failed.values()):
+            self._together_with_fewer(few)
+            return
+        self.rounds = here, rounds
+        for place, one in enumerate(few, 1):
+            failed, found = rounds.failed.get(place), rounds.comparison(0, place)
+            if failed is None and found is None:
+                one.status, one.why = "failed", f"the dense model, beside which it was measured: {rounds.failed[0]}"
+            elif failed is not None:
+                one.status, one.why = status_of(failed), told(failed)
+            elif place in rounds.beaten:
                 by, times = rounds.beaten[place]
-                one.status = "dropped"
-                one.why = f"measured together, {times:.2f} times as long as {here[by].candidate.name}"
-            if one.ratio is None or place in rounds.left:
+                one.status, one.why = "dropped", f"measured together, {times:.2f} times as long as {here[by].candidate.name}"
+            else:
+                one.status = "finalist"
+            if found is not None and (one.ratio is None or one.status == "finalist"):
                 one.ratio = found.ratio
-                one.status = "finalist" if place in rounds.left else one.status
+
+    def _together_with_fewer(self, few: list[Standing]) -> None:
+        """Looks have shown that there is memory for two; who is left out has been slower in them."""
+        half = (len(few) + 1) // 2 if len(few) > 2 else 1
+        for place, one in enumerate(few[half:], half):
+            one.status, one.why = "dropped", f"memory does not hold all finalists together, and {place} others were faster"
+        self._together(few[:half])
 
     def _over(self, first: Standing, second: Standing) -> Comparison | None:
         """The second's time over the first's, where they were measured together."""
@@ -413,7 +423,7 @@ class _Search:
             "rows": [row_of(one, self.bound) for one in standings],
             "seconds": seconds,
             "sentence": sentence(winner, self.standings, self.objective, self.bound, seconds),
-            "flags": flags(winner, self.standings, self.bound),
+            "flags": flags(winner, self.standings, self.bound, self.rounds is not None and self.rounds[1].cut_short),
         }
         compressed = self.weights[candidate.quantizer].path if with_integers else None
         return Found(config, Beginning(origin=self.dense, compressed=compressed, search=found))

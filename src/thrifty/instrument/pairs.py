@@ -41,6 +41,8 @@ class Plan:
     """Least blocks of each arm in a pair."""
     pair_s: float = 0.2
     """Least length of a pair's blocks."""
+    lead_in: int = 0
+    """Untimed calls before each block, at least."""
 
     def length(self, pairs: Sequence[Pair], spent_s: float, made_s: float) -> float:
         """Seconds that the next pair's blocks take: more than the least where so few would leave the interval wide.
@@ -130,7 +132,9 @@ def measure(
     return found
 
 
-def judged(pairs: Sequence[Pair], noise_floor: float, conditions: Conditions | None, every_core: bool = False) -> Comparison:
+def judged(
+    pairs: Sequence[Pair], noise_floor: float, conditions: Conditions | None, every_core: bool = False, arms: int = 2
+) -> Comparison:
     """The comparison that pairs make, claims held to the conditions they were made under.
 
     Arms that take turns on the same cores share what a neighbour on another core does to them, and what the host takes of theirs: a
@@ -139,6 +143,7 @@ def judged(pairs: Sequence[Pair], noise_floor: float, conditions: Conditions | N
 
     Args:
         every_core: whether the arms needed all cores there are.
+        arms: how many took turns.
     """
     if conditions is None:
         return compare(pairs, noise_floor)
@@ -146,8 +151,8 @@ def judged(pairs: Sequence[Pair], noise_floor: float, conditions: Conditions | N
     if every_core:
         taken += (conditions.stolen_share or 0) * ("stolen_time" in flags)
         taken += (conditions.others_share or 0) * ("busy_machine" in flags)
-    # Each arm has half of the time: all that others took, taken from one of them, is twice the share of it.
-    return compare(pairs, noise_floor, [flag for flag in flags if flag in SPOILS], 2 * taken)
+    # Of two arms each has half of the time: all that others took, taken from one of them, is twice the share of it.
+    return compare(pairs, noise_floor, [flag for flag in flags if flag in SPOILS], arms * taken)
 
 
 def _pair(
@@ -171,7 +176,7 @@ def _pair(
         found.ready, found.calls = (ready[0], ready[1]), (calls[0], calls[1])
         leader = order.choice((0, 1))
         for place in (0, 1):
-            arms[place].begin(Turns(calls[place], place == leader, plan.blocks, length))
+            arms[place].begin(Turns(calls[place], place == leader, plan.blocks, length, plan.lead_in))
         taken: tuple[list[float], list[float]] = ([], [])
         for place in (0, 1):
             for block in arms[place].blocks(length):

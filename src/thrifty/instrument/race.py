@@ -129,6 +129,7 @@ class Race:
                 one.status, one.why = "not tried", why
                 continue
             self.tell(f"{number} of {len(entrants)}: {one.candidate.name}")
+            self._known.tried.add(one.candidate)
             if self.qualify(one) and self._look(one):
                 self.left.append(one)
 
@@ -167,8 +168,8 @@ class Race:
         self.champion = min(self.left, key=lambda one: one.log or 0.0)
 
     def _drop_beaten(self) -> None:
-        """Those that were looked at before the fastest was known."""
-        fastest = self.champion
+        """Those that were looked at before the fastest was known, or against another."""
+        fastest = min(self.left, key=lambda one: one.log or 0.0)
         for one in [one for one in self.left if one is not fastest]:
             if self._known.over(one.candidate, fastest.candidate).clearly_above(_BEATEN):
                 self._out(one, self._over(one, fastest))

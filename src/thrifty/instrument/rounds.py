@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from thrifty.execution.arm_worker import ArmSpec, Ready
+from thrifty.execution.arm_worker import ArmSpec
 from thrifty.execution.arms import Arm, ArmFailed
 from thrifty.instrument.look import Look
 from thrifty.instrument.pairs import LEAST_PAIRS, Plan, judged
@@ -24,7 +24,9 @@ _BEATEN = 1.04
 _LEAST_ROUNDS = 3
 """However little time is left: fewer hardly have an interval."""
 _BLOCK_S = 0.02
-"""Least length of the slowest one's block: the parent gives the word for each, which takes as long as a short one."""
+"""Least length of a block: the parent gives the word for each, which takes as long as a short one."""
+_LEAD_IN = 1
+"""Untimed calls before each block: several others have had the caches."""
 _BLOCKS, _SECONDS_EACH = 10, 0.2
 """Of each arm in a round, at least."""
 
@@ -51,12 +53,17 @@ class Rounds:
         self.left = list(range(1, len(specs)))
         """Those that are neither beaten nor failed."""
         self.failed: dict[int, ArmFailed] = {}
-        """The first's failure is everybody's end."""
+        """The first's failure ends it for everybody; rounds that were made count."""
         self.beaten: dict[int, tuple[int, float]] = {}
         """By whom, and how many times as long it takes."""
         self._rounds: list[tuple[list[int], dict[int, list[float]]]] = []
         """The order in which arms took turns, and seconds by example of each block."""
         self._conditions: Conditions | None = None
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the time ended them."""
+        return bool(self.left) and 0 not in self.failed and len(self._rounds) < min(LEAST_PAIRS, self.plan.most_pairs)
 
     def run(self) -> None:
         """Measure, until there is nobody left, or all is known well enough, or the time is spent."""
@@ -76,7 +83,8 @@ class Rounds:
         """The second's time by example over the first's, of the rounds that both were in; None where there was none."""
         pairs = self._pairs(first, second)
         every_core = any(self.specs[one].cores is None for one in (first, second))
-        return judged(pairs, self.noise_floor, self._conditions, every_core) if pairs else None
+        arms = max((len(order) for order, _ in self._rounds), default=2)
+        return judged(pairs, self.noise_floor, self._conditions, every_core, arms) if pairs else None
 
     def _pairs(self, first: int, second: int) -> list[Pair]:
         return [
@@ -102,29 +110,35 @@ class Rounds:
             for one in order:  # all are begun, and then waited for
                 with self._out_if_it_fails(one):
                     arms[one] = alive.enter_context(Arm(self.specs[one]))
-            ready: dict[int, Ready] = {}
+            examples: dict[int, int] = {}
             for one, arm in arms.items():
                 with self._out_if_it_fails(one):
-                    ready[one] = arm.ready()
-            if 0 in self.failed or len(ready) < 2:
-                return
-            self._take_turns([one for one in order if one in ready], arms, ready)
-
-    def _take_turns(self, order: list[int], arms: dict[int, Arm], ready: dict[int, Ready]) -> None:
-        longest = max(one.call_s / one.examples for one in ready.values())
-        calls = {one: max(1, round(_BLOCK_S / (longest * said.examples))) for one, said in ready.items()}
-        blocks: dict[int, list[float]] = {one: [] for one in order}
-        over = time.perf_counter() + _SECONDS_EACH * len(order)
-        while min(map(len, blocks.values())) < _BLOCKS or time.perf_counter() < over:
-            for one in list(blocks):
-                with self._out_if_it_fails(one):
-                    seconds = arms[one].work(calls[one]).seconds
-                    blocks[one].append(seconds / (calls[one] * ready[one].examples))
+                    examples[one] = arm.ready().examples
                 if 0 in self.failed:
                     return
+            taking = [one for one in order if one in examples]
+            calls: dict[int, int] = {}
+            for one in taking:  # what a call takes is known once nobody builds beside it
+                with self._out_if_it_fails(one):
+                    calls[one] = max(1, round(_BLOCK_S / arms[one].work(1, _LEAD_IN).seconds))
+            blocks = self._take_turns([one for one in taking if one in calls], arms, calls)
+        if 0 not in self.failed and len(blocks) > 1:
+            found = {one: [taken / (calls[one] * examples[one]) for taken in seconds] for one, seconds in blocks.items()}
+            self._rounds.append((order, found))
+
+    def _take_turns(self, order: list[int], arms: dict[int, Arm], calls: dict[int, int]) -> dict[int, list[float]]:
+        """Seconds of each block of those that did all of theirs."""
+        blocks: dict[int, list[float]] = {one: [] for one in order}
+        over = time.perf_counter() + _SECONDS_EACH * len(order)
+        while len(blocks) > 1 and 0 in blocks:
+            for one in list(blocks):
+                with self._out_if_it_fails(one):
+                    blocks[one].append(arms[one].work(calls[one], _LEAD_IN).seconds)
                 if one in self.failed:
                     del blocks[one]
-        self._rounds.append((order, blocks))
+            if all(len(one) >= _BLOCKS for one in blocks.values()) and time.perf_counter() >= over:
+                break
+        return blocks
 
     @contextlib.contextmanager
     def _out_if_it_fails(self, one: int) -> Iterator[None]:
@@ -134,6 +148,9 @@ class Rounds:
             self.failed[one] = failed
             if one in self.left:
                 self.left.remove(one)
+            for other in [other for other, (by, _) in self.beaten.items() if by == one]:  # by nobody that is there
+                del self.beaten[other]
+                self.left.append(other)
 
     def _drop_beaten(self) -> None:
         if len(self.left) < 2 or not self._rounds:

@@ -45,7 +45,7 @@ def by_promise(candidate: Candidate, known: Known) -> tuple[bool, float, bool, b
     one setting from the fastest, its engine last of those, one that compiles last of all; then so from the second fastest, and so on.
     """
     compiles = candidate.engine in _COMPILING
-    first = candidate.quantizer == NO_QUANTIZER and not compiles and all(one.engine != candidate.engine for one in known)
+    first = candidate.quantizer == NO_QUANTIZER and not compiles and all(one.engine != candidate.engine for one in known.tried)
     near = [(known.log(one), one.engine != candidate.engine) for one in known if _settings_apart(one, candidate) == 1]
     beside, on_another_engine = min(near, default=(math.inf, True))
     return not first, beside, compiles, on_another_engine

@@ -42,7 +42,9 @@ def sentence(winner: Standing, standings: Sequence[Standing], objective: str, bo
     """What was found, and how sure it is."""
     looked = sum(one.over_baseline() is not None for one in standings)
     full = sum(one.ratio is not None for one in standings)
-    tried = f"of {len(standings)} ways {looked} were looked at and {full} measured in full, in {seconds:.0f} s"
+    tried = (
+        f"of {len(standings)} ways {looked} were looked at and {full} measured beside it in fresh processes, in {seconds:.0f} s"
+    )
     if winner.status == "baseline" and not _tried(standings):
         return f"objective={objective}: nothing was tried, which would have to be better than the dense model as PyTorch runs it; {tried}"
     if winner.status == "baseline":
@@ -69,13 +71,17 @@ def _tried(standings: Sequence[Standing]) -> bool:
     return any(one.over_baseline() is not None or one.status == BEYOND for one in standings)
 
 
-def flags(winner: Standing, standings: Sequence[Standing], bound: float) -> list[str]:
-    """What the record should warn of."""
+def flags(winner: Standing, standings: Sequence[Standing], bound: float, cut_short: bool = False) -> list[str]:
+    """What the record should warn of.
+
+    Args:
+        cut_short: whether the time ended the finals.
+    """
     found = []
     if winner.status == "baseline":
         found.append("nothing_better" if _tried(standings) else "nothing_tried")
     elif winner.loss is None or not winner.loss.certified(bound):
         found.append("not_certified")
-    if any(TIME_SPENT in one.why for one in standings):
+    if cut_short or any(TIME_SPENT in one.why for one in standings):
         found.append("search_cut_short")
     return found
