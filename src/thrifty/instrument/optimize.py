@@ -208,9 +208,19 @@ class _Search:
                 self._close(mine, *made)
 
     def _qualified(self, one: Standing) -> bool:
-        """Quality before speed: whether what it loses is known and within the bound."""
+        """Quality before speed: whether what it loses as PyTorch predicts with it is known and within the bound.
+
+        Where its engine is judged by its own predictions, before it may stay, PyTorch's are not waited for.
+        """
         kind = (one.candidate.quantizer, one.candidate.precision)
+        if kind not in self.losses and self._computes_in_its_own_way(one.candidate):
+            return True
         return self._judged(one, kind, {"name": "eager"})
+
+    def _computes_in_its_own_way(self, candidate: Candidate) -> bool:
+        """Whether an engine's predictions may lose something that PyTorch's, of the same weights in the same precision, do not."""
+        changed = (candidate.quantizer, candidate.precision) != (NO_QUANTIZER, self.baseline.candidate.precision)
+        return self._engine(candidate.engine).exports and (changed or self.objective == "memory")
 
     def _judged(self, one: Standing, kind: tuple[str, ...], engine: dict[str, Any]) -> bool:
         if kind not in self.losses:
@@ -292,8 +302,7 @@ class _Search:
     def _admitted(self, one: Standing) -> bool:
         """Whether it keeps within the bound as its own engine computes, where that is not as PyTorch does."""
         candidate = one.candidate
-        changed = (candidate.quantizer, candidate.precision) != (NO_QUANTIZER, self.baseline.candidate.precision)
-        if not self._engine(candidate.engine).exports or not (changed or self.objective == "memory"):
+        if not self._computes_in_its_own_way(candidate):
             return True
         kind = (candidate.quantizer, candidate.precision, candidate.engine)
         return self._judged(one, kind, self.engines[candidate.engine])
