@@ -190,13 +190,20 @@ def test_what_loses_too_much_is_not_looked_at(found: Any) -> None:
     assert done.beginning.compressed is None
 
 
+@pytest.fixture
+def with_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thrifty.engines.onnxruntime.OnnxRuntime.unsupported", lambda self, device: None)
+
+
+@pytest.mark.usefixtures("with_onnxruntime")
+@pytest.mark.parametrize("exhaustive", [False, True])
+@pytest.mark.parametrize("loses", ["eager", "onnxruntime"])
 def test_an_engine_that_computes_in_its_own_way_is_judged_by_its_own_predictions(
-    found: Any, monkeypatch: pytest.MonkeyPatch
+    loses: str, exhaustive: bool, found: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_ins = StandIns(
-        {("int8_dynamic", "onnxruntime"): 0.1, ("none", "onnxruntime"): 0.9, ("int8_dynamic", "eager"): 0.8}, {}
-    )
-    judged: list[str] = []
+    """And by nothing else, whatever was judged before: that PyTorch loses too much is no reason against it."""
+    times = {("int8_dynamic", "onnxruntime"): 0.5, ("none", "onnxruntime"): 0.9, ("int8_dynamic", "eager"): 0.55}
+    stand_ins, judged = StandIns(times, {}), []
     put_in = StandIns.put_in
 
     def by_engine(self: StandIns, patch: pytest.MonkeyPatch) -> None:
@@ -204,16 +211,21 @@ def test_an_engine_that_computes_in_its_own_way_is_judged_by_its_own_predictions
 
         def loss(judge: Judge, one: Judged, patience: float) -> QualityLoss:
             judged.append(one.engine["name"])
-            return QualityLoss(9, 8, 10, 99) if one.engine["name"] == "onnxruntime" else NOTHING
+            return QualityLoss(9, 8, 10, 99) if one.engine["name"] == loses else NOTHING
 
         patch.setattr(Judge, "loss", loss)
-        monkeypatch.setattr("thrifty.engines.onnxruntime.OnnxRuntime.unsupported", lambda self, device: None)
 
     monkeypatch.setattr(StandIns, "put_in", by_engine)
-    _, rows = found(stand_ins, "method.engines=[eager,onnxruntime]", TWO)
-    assert judged == ["onnxruntime", "eager"]  # PyTorch's predictions say nothing of that engine's
-    assert rows["int8_dynamic onnxruntime 1"]["status"] == "beyond the bound"
-    assert rows["int8_dynamic eager 1"]["status"] == "winner"
+    _, rows = found(
+        stand_ins, "method.engines=[eager,onnxruntime]", TWO, f"method.exhaustive={exhaustive}", "method.threads=[1,2]"
+    )
+    wins = "eager" if loses == "onnxruntime" else "onnxruntime"
+    assert sorted(judged) == ["eager", "onnxruntime"], "once for any number of threads"
+    for threads in (1, 2):
+        assert rows[f"int8_dynamic {loses} {threads}"]["status"] == "beyond the bound"
+        assert rows[f"int8_dynamic {wins} {threads}"]["status"] in ("winner", "finalist")
+    looked = [one for one in stand_ins.looked if (one.quantizer, one.engine) == ("int8_dynamic", loses)]
+    assert len(looked) == (0 if exhaustive or loses == "eager" else 1), "nobody looks at what is known to lose too much"
 
 
 def test_nothing_within_the_bound_leaves_the_dense_model(found: Any) -> None:

@@ -221,6 +221,22 @@ def test_a_rule_says_why_something_need_not_be_tried(
     assert (why is None) if says is None else (why is not None and says in why)
 
 
+def test_what_may_not_be_allowed_rules_nothing_out_by_its_speed() -> None:
+    """Nobody has judged it, as it was beaten; that it is slow may be told of it."""
+    known, slow = known_of(SLOW_BF16), replace(BASELINE, precision="bf16")
+    integers = Candidate("int8_dynamic", "bf16", "eager", 2, 1)
+    known.doubt(slow)
+    assert why_not(integers, known) is not None
+    known.doubt(BASELINE)
+    assert why_not(integers, known) is None
+    weights = Candidate("int8_weight", "fp32", "compile", 2, 1)
+    slow_engine, fast = replace(BASELINE, engine="compile"), replace(BASELINE, engine="openvino")
+    known = known_of({slow_engine: 0.3, fast: -0.9})
+    assert why_not(weights, known) is not None
+    known.doubt(fast)
+    assert why_not(weights, known) is None
+
+
 def test_a_difference_that_may_be_noise_rules_nothing_out() -> None:
     """As a look that ends early, because somebody else was far ahead, leaves one."""
     assert why_not(Candidate("int8_dynamic", "bf16", "eager", 2, 1), known_of(SLOW_BF16, 0.2)) is None

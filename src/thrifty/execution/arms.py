@@ -17,6 +17,15 @@ LONGEST_SILENCE = 600.0
 """Seconds an arm may take for a block before it is ended."""
 
 
+_LED_IN = 0.1
+"""Seconds of a call that is so long that it does not matter who has had the caches before."""
+
+
+def led_in(call_s: float) -> int:
+    """Untimed calls before a block where several others have had the caches, by what a call takes."""
+    return int(call_s < _LED_IN)
+
+
 class ArmFailed(Exception):
     """An arm that cannot go on: it said so, or died."""
 

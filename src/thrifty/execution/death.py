@@ -40,13 +40,25 @@ def kernel_kills() -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
+_OUT_OF_MEMORY = (
+    "t allocate memory",
+    "cannot allocate memory",
+    "failed to map segment",
+    "failed to allocate memory",
+    "bad_alloc",
+    "error: out of memory",
+    "alloc_failed",
+)
+"""As torch, the loader, ONNX Runtime, C++, CUDA and cuBLAS say it."""
+
+
 def out_of_memory(error: Exception) -> bool:
     """Whether memory was what failed: Python's, torch's, or that of loading a library."""
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
     text = str(error).lower()
-    return any(one in text for one in ("t allocate memory", "cannot allocate memory", "failed to map segment"))
+    return any(one in text for one in _OUT_OF_MEMORY)
 
 
 def first_line(error: BaseException) -> str:

@@ -22,6 +22,7 @@ class Known:
         self._baseline = baseline
         self._looks: dict[Candidate, tuple[Candidate, Look]] = {}
         self._forgotten: set[Candidate] = set()
+        self._doubted: set[Candidate] = set()
         self.tried = {baseline}
         """Those that there was a try to look at, whatever came of it."""
 
@@ -36,6 +37,14 @@ class Known:
     def forget(self, one: Candidate) -> None:
         """Leave it out; who was set against it stays known."""
         self._forgotten.add(one)
+
+    def doubt(self, one: Candidate) -> None:
+        """Nobody knows whether it would be allowed: how slow it is may be told of it, how fast it is is no reason against others."""
+        self._doubted.add(one)
+
+    def allowed(self, one: Candidate) -> bool:
+        """Whether its speed may be held against others."""
+        return one not in self._doubted
 
     def log(self, one: Candidate) -> float:
         """Of its time over the baseline's."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from thrifty.execution import fork_server
 from thrifty.execution.arm_worker import ArmSpec, Ready
-from thrifty.execution.arms import LONGEST_SILENCE, Arm, ArmFailed
+from thrifty.execution.arms import LONGEST_SILENCE, Arm, ArmFailed, led_in
 from thrifty.instrument.candidate import Candidate
 from thrifty.instrument.look import Look
 from thrifty.instrument.race import Lost
@@ -106,7 +106,7 @@ class Looks:
         while True:
             try:
                 for place, (arm, ready) in enumerate(arms):
-                    taken[place].append(arm.work(calls[place], lead_in=1).seconds / (calls[place] * ready.examples))
+                    taken[place].append(arm.work(calls[place], led_in(ready.call_s)).seconds / (calls[place] * ready.examples))
             except ArmFailed as failed:
                 self._end_all_but()
                 raise Lost("failed", str(failed), of_champion=len(taken[0]) == len(taken[1])) from failed
@@ -151,6 +151,6 @@ def status_of(failed: ArmFailed) -> str:
     return "unsupported" if failed.status == "unsupported" else "failed"
 
 
-def told(failed: ArmFailed) -> str:
+def told(failed: Exception) -> str:
     """What the row says of it."""
     return str(failed).removeprefix("Unsupported: ")

@@ -210,12 +210,13 @@ class _Search:
     def _qualified(self, one: Standing) -> bool:
         """Quality before speed: whether what it loses as PyTorch predicts with it is known and within the bound.
 
-        Where its engine is judged by its own predictions, before it may stay, PyTorch's are not waited for.
+        What PyTorch predicts says nothing of an engine without it, which is judged before it may stay, once for all that differ in speed alone.
         """
-        kind = (one.candidate.quantizer, one.candidate.precision)
-        if kind not in self.losses and self._computes_in_its_own_way(one.candidate):
-            return True
-        return self._judged(one, kind, {"name": "eager"})
+        candidate = one.candidate
+        if self._computes_in_its_own_way(candidate) and not self._engine(candidate.engine).needs_torch:
+            judged = self.losses.get((candidate.quantizer, candidate.precision, candidate.engine))
+            return judged is None or self._hold_to_bound(one, judged)
+        return self._judged(one, (candidate.quantizer, candidate.precision), {"name": "eager"})
 
     def _computes_in_its_own_way(self, candidate: Candidate) -> bool:
         """Whether an engine's predictions may lose something that PyTorch's, of the same weights in the same precision, do not."""
@@ -332,7 +333,8 @@ class _Search:
             assert found is not None
             one.ratio, one.status = found.ratio, "finalist"
         except PairFailed as failed:
-            one.status, one.why = "unsupported" if failed.status == "unsupported" else "failed", str(failed)
+            whose = "" if failed.place else "the dense model, against which it was measured: "
+            one.status, one.why = "unsupported" if failed.status == "unsupported" else "failed", f"{whose}{told(failed)}"
         one.seconds += time.perf_counter() - begin
         return one.ratio is not None
 
@@ -348,7 +350,8 @@ class _Search:
         rounds.run()
         for one in few:
             one.seconds += (time.perf_counter() - begin) / len(few)
-        if len(few) > 1 and any(failed.status == "oom" for failed in rounds.failed.values()):
+        too_many = any(failed.status == "oom" for failed in rounds.failed.values())
+        if len(few) > 1 and too_many and all(rounds.comparison(0, place) is None for place in rounds.left):
             self._together_with_fewer(few)
             return
         self.rounds = here, rounds

@@ -129,8 +129,10 @@ class Race:
                 one.status, one.why = "not tried", why
                 continue
             self.tell(f"{number} of {len(entrants)}: {one.candidate.name}")
+            if not self.qualify(one):
+                continue
             self._known.tried.add(one.candidate)
-            if self.qualify(one) and self._look(one):
+            if self._look(one):
                 self.left.append(one)
 
     def _look(self, one: Standing) -> bool:
@@ -152,6 +154,8 @@ class Race:
         over = self._known.over(one.candidate, self.baseline.candidate)
         one.log, one.error = over.log, over.error
         if look.clearly_above(_BEATEN):
+            if one.loss is None:
+                self._known.doubt(one.candidate)
             return self._out(one, f"{math.exp(look.log):.2f} times as long as {champion.candidate.name}")
         if not self.admit(one):
             self._known.forget(one.candidate)  # nobody need be as fast as what is not allowed

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from thrifty.execution.arm_worker import ArmSpec
-from thrifty.execution.arms import Arm, ArmFailed
+from thrifty.execution.arms import Arm, ArmFailed, led_in
 from thrifty.instrument.look import Look
 from thrifty.instrument.pairs import LEAST_PAIRS, Plan, judged
 from thrifty.measure.comparison import Comparison, Pair, compare
@@ -25,8 +25,8 @@ _LEAST_ROUNDS = 3
 """However little time is left: fewer hardly have an interval."""
 _BLOCK_S = 0.02
 """Least length of a block: the parent gives the word for each, which takes as long as a short one."""
-_LEAD_IN = 1
-"""Untimed calls before each block: several others have had the caches."""
+_TRIES, _CLOCK_S = 2, 1e-6
+"""Single calls that tell how many make a block, and the least that one is taken for."""
 _BLOCKS, _SECONDS_EACH = 10, 0.2
 """Of each arm in a round, at least."""
 
@@ -62,8 +62,8 @@ class Rounds:
 
     @property
     def cut_short(self) -> bool:
-        """Whether the time ended them."""
-        return bool(self.left) and 0 not in self.failed and len(self._rounds) < min(LEAST_PAIRS, self.plan.most_pairs)
+        """Whether they ended before all were made: the time was spent, or the first failed."""
+        return bool(self.left) and len(self._rounds) < min(LEAST_PAIRS, self.plan.most_pairs)
 
     def run(self) -> None:
         """Measure, until there is nobody left, or all is known well enough, or the time is spent."""
@@ -83,7 +83,7 @@ class Rounds:
         """The second's time by example over the first's, of the rounds that both were in; None where there was none."""
         pairs = self._pairs(first, second)
         every_core = any(self.specs[one].cores is None for one in (first, second))
-        arms = max((len(order) for order, _ in self._rounds), default=2)
+        arms = max((len(blocks) for _, blocks in self._rounds if first in blocks and second in blocks), default=2)
         return judged(pairs, self.noise_floor, self._conditions, every_core, arms) if pairs else None
 
     def _pairs(self, first: int, second: int) -> list[Pair]:
@@ -117,23 +117,26 @@ class Rounds:
                 if 0 in self.failed:
                     return
             taking = [one for one in order if one in examples]
-            calls: dict[int, int] = {}
+            call_s: dict[int, float] = {}
             for one in taking:  # what a call takes is known once nobody builds beside it
                 with self._out_if_it_fails(one):
-                    calls[one] = max(1, round(_BLOCK_S / arms[one].work(1, _LEAD_IN).seconds))
-            blocks = self._take_turns([one for one in taking if one in calls], arms, calls)
+                    call_s[one] = max(_CLOCK_S, min(arms[one].work(1).seconds for _ in range(_TRIES)))
+            calls = {one: max(1, round(_BLOCK_S / taken)) for one, taken in call_s.items()}
+            blocks = self._take_turns([one for one in taking if one in calls], arms, calls, call_s)
         if 0 not in self.failed and len(blocks) > 1:
             found = {one: [taken / (calls[one] * examples[one]) for taken in seconds] for one, seconds in blocks.items()}
             self._rounds.append((order, found))
 
-    def _take_turns(self, order: list[int], arms: dict[int, Arm], calls: dict[int, int]) -> dict[int, list[float]]:
+    def _take_turns(
+        self, order: list[int], arms: dict[int, Arm], calls: dict[int, int], call_s: dict[int, float]
+    ) -> dict[int, list[float]]:
         """Seconds of each block of those that did all of theirs."""
         blocks: dict[int, list[float]] = {one: [] for one in order}
         over = time.perf_counter() + _SECONDS_EACH * len(order)
         while len(blocks) > 1 and 0 in blocks:
             for one in list(blocks):
                 with self._out_if_it_fails(one):
-                    blocks[one].append(arms[one].work(calls[one], _LEAD_IN).seconds)
+                    blocks[one].append(arms[one].work(calls[one], led_in(call_s[one])).seconds)
                 if one in self.failed:
                     del blocks[one]
             if all(len(one) >= _BLOCKS for one in blocks.values()) and time.perf_counter() >= over:

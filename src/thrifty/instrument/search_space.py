@@ -40,15 +40,16 @@ def candidates(method: Optimize, baseline: Candidate, objective: str) -> list[Ca
     return [one for one in dict.fromkeys(found) if one != baseline]
 
 
-def by_promise(candidate: Candidate, known: Known) -> tuple[bool, float, bool, bool]:
+def by_promise(candidate: Candidate, known: Known) -> tuple[bool, float, bool, bool, bool]:
     """What is looked at next has the smallest: first each engine once that need not compile, with nothing quantised; then what differs in
-    one setting from the fastest, its engine last of those, one that compiles last of all; then so from the second fastest, and so on.
+    one setting from the fastest; then what does so from the second fastest, and so on. Of those, what compiles comes last, then quantizers
+    that leave products as they are, then another engine.
     """
-    compiles = candidate.engine in _COMPILING
+    compiles, weights_only = candidate.engine in _COMPILING, candidate.quantizer in _WEIGHTS_ONLY
     first = candidate.quantizer == NO_QUANTIZER and not compiles and all(one.engine != candidate.engine for one in known.tried)
     near = [(known.log(one), one.engine != candidate.engine) for one in known if _settings_apart(one, candidate) == 1]
     beside, on_another_engine = min(near, default=(math.inf, True))
-    return not first, beside, compiles, on_another_engine
+    return not first, beside, compiles, weights_only, on_another_engine
 
 
 def _settings_apart(one: Candidate, other: Candidate) -> int:
@@ -80,6 +81,7 @@ def _lost_alone(setting: str, times: float) -> Callable[[Candidate, Known], str 
                 and first.engine == candidate.engine
                 and getattr(first, setting) == mine
                 and first != candidate
+                and known.allowed(second)
                 and getattr(second, setting) != mine
                 and replace(first, **{setting: getattr(second, setting)}) == second
                 and (look := known.over(first, second)).clearly_above(times)
@@ -100,7 +102,7 @@ def _engine_lost(times: float) -> Callable[[Candidate, Known], str | None]:
         own = [one for one in plain if one.engine == candidate.engine]
         if not own:
             return None
-        mine, fastest = (min(some, key=known.log) for some in (own, plain))
+        mine, fastest = (min(some, key=known.log) for some in (own, filter(known.allowed, plain)))
         look = known.over(mine, fastest)
         return (
             f"{mine.engine} took {math.exp(look.log):.2f} times as long as {fastest.engine}"

@@ -42,9 +42,7 @@ def sentence(winner: Standing, standings: Sequence[Standing], objective: str, bo
     """What was found, and how sure it is."""
     looked = sum(one.over_baseline() is not None for one in standings)
     full = sum(one.ratio is not None for one in standings)
-    tried = (
-        f"of {len(standings)} ways {looked} were looked at and {full} measured beside it in fresh processes, in {seconds:.0f} s"
-    )
+    tried = f"of {len(standings)} ways {looked} were looked at and {full} measured in full, in {seconds:.0f} s"
     if winner.status == "baseline" and not _tried(standings):
         return f"objective={objective}: nothing was tried, which would have to be better than the dense model as PyTorch runs it; {tried}"
     if winner.status == "baseline":

@@ -54,7 +54,7 @@ def optimize_report(record: dict[str, Any], width: int) -> list[RenderableType]:
     parts += [Text(line, style="dim") for line in _untried(others)]
     parts.append(
         Text(
-            "/ dense: over the dense model as PyTorch runs it; * measured beside it in fresh processes, else in a short look. "
+            "/ dense: over the dense model as PyTorch runs it; * measured in full, beside it in fresh processes, else in a short look. "
             "Points are those of the validation split; ? cannot certify, the examples are too few. In brackets: 95 % intervals.",
             style="dim",
         )
