@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from conftest import Cli
 from thrifty.config.registry import load
 from thrifty.engines import compile as compile_engine
 from thrifty.engines.compiler import why_no_compiler
+from thrifty.engines.half_written import remove_half_written
 from thrifty.measure.recompilation import graphs_compiled
 
 NEEDS_COMPILER = pytest.mark.skipif(why_no_compiler() is not None, reason=str(why_no_compiler()))
@@ -167,3 +170,55 @@ def test_a_single_row_of_integers(scheme: str) -> None:
         expected = layer(inputs)
         found = compile_engine.Compile("default").prepare(layer, (inputs,))(inputs)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+_COMPILES = """
+import torch
+from torch import nn
+from thrifty.engines.compile import Compile
+
+model = nn.Sequential(nn.Linear(8, 8), nn.GELU()).eval()
+inputs = torch.ones(4, 8)
+with torch.inference_mode():
+    assert torch.allclose(Compile("default").prepare(model, inputs)(inputs), model(inputs), atol=1e-5)
+"""
+
+
+@NEEDS_COMPILER
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere libraries have another form")
+def test_a_library_that_was_left_half_written_is_made_anew(tmp_path: Path) -> None:
+    """As a process leaves it that is killed while it compiles."""
+
+    def compiles() -> Path:
+        cache = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", _COMPILES], env={**os.environ, **cache}, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        (library,) = tmp_path.glob("*/*.main.so")
+        return library
+
+    library = compiles()
+    whole = library.read_bytes()
+    library.write_bytes(whole[:4000])
+    assert len(compiles().read_bytes()) == len(whole)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere libraries have another form")
+def test_what_is_not_whole_is_deleted_unless_somebody_is_writing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor.codecache import get_lock_dir
+    from torch.utils._filelock import FileLock
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    whole = Path(torch.__file__).with_name("lib").joinpath("libtorch_global_deps.so").read_bytes()
+    (tmp_path / "ab").mkdir()
+    kept = {"whole": whole, "written": whole[:4000], "another": b"no library" * 10}
+    deleted = {"empty": b"", "beginning": whole[:40], "half": whole[: len(whole) // 2], "almost": whole[:-1]}
+    for name, content in (kept | deleted).items():
+        (tmp_path / "ab" / f"{name}.main.so").write_bytes(content)
+    with FileLock(str(Path(get_lock_dir()) / "written.lock")):
+        remove_half_written()
+    assert {one.name.partition(".")[0] for one in tmp_path.glob("ab/*")} == set(kept)
+    remove_half_written()
+    assert {one.name.partition(".")[0] for one in tmp_path.glob("ab/*")} == {"whole", "another"}

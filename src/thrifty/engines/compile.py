@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from thrifty.config.choices import engines
 from thrifty.engines.base import Engine
 from thrifty.engines.compiler import why_no_compiler
+from thrifty.engines.half_written import remove_half_written
 from thrifty.layers.progress_bars import hold_progress_bars
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ class Compile(Engine):
         # Dynamo keeps what it compiled with the code of a function, for a few shapes each, and looks through all of them at every
         # call. Code of its own makes a shape independent of how many others there are.
         own = FunctionType(forward.__code__.replace(), forward.__globals__, "forward", None, forward.__closure__)
-        if not any(isinstance(one, Static) for one in module.modules()):
-            return torch.compile(own, dynamic=False, fullgraph=True, mode=self.mode)
-        return _frozen(torch.compile(own, dynamic=False, fullgraph=True, mode=self.mode))
+        remove_half_written()
+        compiled = torch.compile(own, dynamic=False, fullgraph=True, mode=self.mode)
+        return _frozen(compiled) if any(isinstance(one, Static) for one in module.modules()) else compiled
 
     def kept_in(self, directory: str) -> dict[str, str]:
         """Compiled headers go to the temporary directory whatever inductor's is."""
@@ -91,6 +92,7 @@ def compiled_for_training(module: nn.Module) -> Callable[[Tensor], Tensor]:
     import torch
 
     hold_progress_bars()
+    remove_half_written()
     return torch.compile(module.__call__, dynamic=False)
 
 
