@@ -155,9 +155,10 @@ def test_what_a_search_found_is_looked_up_among_everything(monkeypatch: pytest.M
 
     found = record({"none": 1.0, "int8_static": 0.38}, "int8_static", 20)
     everything = record({"none": 1.0, "int8_static": 0.42, "int8_dynamic": 0.4}, "int8_dynamic", 100)
-    cells, met = row_of("latency", found, everything)
+    cells, met = row_of("latency", found, everything, Interval(1.04, 1.03, 1.06))
     assert met
-    assert cells[3:] == ["1.050", "2.63 (2.63 to 2.63)", "4, 2", "+0.50", "20", "100", "0.20", "met"]
+    assert not row_of("latency", found, everything, Interval(1.06, 1.05, 1.07))[1]
+    assert cells[3:] == ["1.040 (1.030 to 1.060)", "1.050", "2.63 (2.63 to 2.63)", "4, 2", "+0.50", "20", "100", "0.20", "met"]
 
 
 COMMANDS = {
