@@ -42,7 +42,6 @@ def kernel_kills() -> int:
 
 _OUT_OF_MEMORY = (
     "t allocate memory",
-    "cannot allocate memory",
     "failed to map segment",
     "failed to allocate memory",
     "bad_alloc",

@@ -1,7 +1,7 @@
 """Which of many ways to predict may be the fastest, by short looks: who is clearly beaten is out, and few of the others stay.
 
-Pure arithmetic over looks that somebody else takes, tried on simulated ones whose truth is known. Each look sets a challenger against the
-fastest so far, in turns, so that what the machine does meanwhile hits both; the times of all others follow by chaining.
+Pure arithmetic over looks that somebody else takes, tried on simulated ones whose truth is known. Each look sets a challenger against one
+that was clearly the fastest so far, in turns, so that what the machine does meanwhile hits both; the times of all others follow by chaining.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class Race:
         if look.clearly_above(_BEATEN):
             if one.loss is None:
                 self._known.doubt(one.candidate)
-            return self._out(one, f"{math.exp(look.log):.2f} times as long as {champion.candidate.name}")
+            return self._out(one, f"{look.times:.2f} times as long as {champion.candidate.name}")
         if not self.admit(one):
             self._known.forget(one.candidate)  # nobody need be as fast as what is not allowed
             return False

@@ -86,7 +86,7 @@ def _lost_alone(setting: str, times: float) -> Callable[[Candidate, Known], str 
                 and replace(first, **{setting: getattr(second, setting)}) == second
                 and (look := known.over(first, second)).clearly_above(times)
             ):
-                return f"{mine} took {math.exp(look.log):.2f} times as long as {getattr(second, setting)}"
+                return f"{mine} took {look.times:.2f} times as long as {getattr(second, setting)}"
         return None
 
     return applies
@@ -104,11 +104,7 @@ def _engine_lost(times: float) -> Callable[[Candidate, Known], str | None]:
             return None
         mine, fastest = (min(some, key=known.log) for some in (own, filter(known.allowed, plain)))
         look = known.over(mine, fastest)
-        return (
-            f"{mine.engine} took {math.exp(look.log):.2f} times as long as {fastest.engine}"
-            if look.clearly_above(times)
-            else None
-        )
+        return f"{mine.engine} took {look.times:.2f} times as long as {fastest.engine}" if look.clearly_above(times) else None
 
     return applies
 
