@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import _report
 from _commands import RUN, output_of
 
 
-def publish_grids(about: str, grids: Mapping[str, Sequence[str]], name: str, title: str) -> None:
+def publish_grids(about: str | None, grids: Mapping[str, Sequence[str]], name: str, title: str) -> None:
     """Run them; print and write what they print.
 
     Args:
-        about: what the script is for, in a line.
+        about: what the script is for, in its first line.
         grids: what is typed after `python run.py -m`, by a name.
         name, title: of the page.
     """
-    parser = argparse.ArgumentParser(description=about)
+    parser = _report.parser(about)
     parser.add_argument("--only", default="", choices=("", *grids), help="only this grid")
     parser.add_argument("--add", nargs="*", default=[], metavar="KEY=VALUE", help="overrides for every run")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the page")
     options = parser.parse_args()
     lines = []
     for which, typed in grids.items():

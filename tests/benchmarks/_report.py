@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -11,6 +12,13 @@ from thrifty.record import usable_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
+
+
+def parser(about: str | None) -> argparse.ArgumentParser:
+    """Of a benchmark's command line: with `--results`, and the first line of what its module is about."""
+    made = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
+    made.add_argument("--results", type=Path, default=RESULTS, help="folder of the page")
+    return made
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

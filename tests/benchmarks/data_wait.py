@@ -5,7 +5,6 @@ Under a minute on two cores. The text is mapped into memory and never held there
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -35,9 +34,8 @@ def wait_of(typed: list[str], folder: Path) -> float:
 
 def main() -> None:
     """Measure, print and write the table; exit 1 where a wait is longer than it may be."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _report.parser(__doc__)
     parser.add_argument("--mib", type=int, default=64, help="of text")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
     rows, missed = [], False
     with tempfile.TemporaryDirectory() as temporary:

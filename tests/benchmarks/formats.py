@@ -5,7 +5,6 @@ The models are hardly trained: bytes and times hang on types and shapes, and on 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -46,13 +45,12 @@ def measured(added: list[str], rounds: int, formats: list[str], folder: str) -> 
 
 def main() -> None:
     """Measure, print and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _report.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="fresh processes of each kind (3)")
     parser.add_argument("--only", default="", help="only models with this in their name")
     parser.add_argument("--format", nargs="*", default=[], help="only these formats")
     parser.add_argument("--model", default="small", help="size of the GPT (small)")
     parser.add_argument("--add", nargs="*", default=[], help="further overrides")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
     lines = [*notes(options.rounds), ""]
     with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import statistics
@@ -42,9 +41,8 @@ def seconds_a_run(records: list[dict[str, Any]]) -> list[float]:
 
 def main() -> None:
     """Measure, print and write the table; exit 1 where the target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _report.parser(__doc__)
     parser.add_argument("--runs", type=int, default=20, help="runs of a grid (20)")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
     rows, missed = [], False
     for what, added in CASES.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -21,6 +20,7 @@ import _pairs
 import _report
 from _commands import THRIFTY, output_of
 
+from thrifty.execution.arm_worker import LEAD_IN_SHARE, Turns, timed_block
 from thrifty.execution.arms import Arm
 from thrifty.execution.cores import freest_cores
 from thrifty.instrument.reference import REFERENCE
@@ -86,14 +86,14 @@ def timed(
     calls: int,
     shortest_s: float,
     how: str,
+    lead_in: int,
     core: int | None,
 ) -> None:
-    """Blocks of predictions: bare, as an arm makes them, or as a run times them."""
+    """Blocks of predictions: bare ones after as many untimed calls, as an arm makes them, or as a run times them."""
     import torch
 
-    from thrifty.execution.arm_worker import _block
     from thrifty.measure.own_clock import OwnClock
-    from thrifty.measure.timing import _samples, clock_seconds
+    from thrifty.measure.timing import clock_seconds, sample_calls
     from thrifty.methods.workloads import untrained
 
     torch.set_num_threads(1)
@@ -103,15 +103,17 @@ def timed(
     call, device = workload.call, workload.device
     at_once = max(1, math.ceil(READINGS * clock_seconds() / shortest_s))
     while True:
-        begin = time.perf_counter()
         if how == "bare":
+            for _ in range(lead_in):
+                call()
+            begin = time.perf_counter()
             for _ in range(calls):
                 call()
             told = time.perf_counter() - begin
         elif how == "in an arm":
-            told = _block(workload, calls, clock).seconds
+            told = timed_block(workload, Turns(calls), clock).seconds
         else:
-            samples, _ = _samples(call, device, max(1, calls // at_once), at_once, lambda taken, now: True)
+            samples, _ = sample_calls(call, device, max(1, calls // at_once), at_once, lambda taken, now: True)
             told = calls * float(samples.mean())
         block_done(told)
 
@@ -122,11 +124,11 @@ def cost_rows(pairs: int, blocks: int) -> list[list[str]]:
     for what, options in MODELS.items():
         shortest = call_seconds(options)
         calls = max(1, round(BLOCK_S / shortest))
-        for how in ("in an arm", "in a run"):
+        for how, lead_in in (("in an arm", int(calls * LEAD_IN_SHARE)), ("in a run", 0)):
             taken = []
             for _ in range(pairs):
                 (core,) = freest_cores(1) or (None,)
-                common = {"options": options, "calls": calls, "shortest_s": shortest, "core": core}
+                common = {"options": options, "calls": calls, "shortest_s": shortest, "lead_in": lead_in, "core": core}
                 arms = [_pairs.Arm(timed, {**common, "how": one}) for one in (how, "bare")]
                 taken.append(_pairs.measure_pair(context, arms, WARM_UP, blocks, order))
             ratio = _pairs.ratio_of(taken)
@@ -165,13 +167,12 @@ def comparison_rows(size: str, repetitions: int, folder: str) -> list[list[str]]
 
 def main() -> None:
     """Measure, print and write the table; exit 1 where a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _report.parser(__doc__)
     parser.add_argument("--repetitions", type=int, default=5, help="comparisons of each size (5)")
     parser.add_argument("--sizes", default="nano,small", help="sizes to compare (nano,small)")
     parser.add_argument("--pairs", type=int, default=8, help="pairs of fresh processes for the cost (8)")
     parser.add_argument("--blocks", type=int, default=BLOCKS, help=f"timed blocks of each ({BLOCKS})")
     parser.add_argument("--arms", type=int, default=20, help="workers to wait for (20)")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
     rows = [ready_row(options.arms)]
     rows += cost_rows(options.pairs, options.blocks)
@@ -182,7 +183,8 @@ def main() -> None:
     lines = [
         "Latency, fp32, with as many threads as cores for the comparisons and one for the rest. The instrument's own cost is what",
         f"it adds to the time it tells: of the same calls, some {1e3 * BLOCK_S:.0f} ms of them, timed as an arm of a comparison does and as a",
-        f"run does, over those of a bare loop: {options.pairs} pairs of fresh processes that take turns, with the 95 % interval.",
+        f"run does, over those of a bare loop, led in as the other is: {options.pairs} pairs of fresh processes that take turns, with the 95 %",
+        "interval.",
         "",
         *_report.table(["what", "found", "at most", ""], rows),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import signal
@@ -100,10 +99,9 @@ def outcomes(folder: str) -> list[tuple[str, str, dict[str, Any]]]:
 
 def main() -> None:
     """Kill, compare, print and write the table; exit 1 where anything differs."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _report.parser(__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as quiet, tempfile.TemporaryDirectory() as under_fire:
         output_of([*RUN, "-m", *_GRID], quiet)

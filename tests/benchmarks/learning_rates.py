@@ -6,7 +6,6 @@ its length stay what they are: the study can be made a part at a time, and again
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -98,13 +97,12 @@ def _seeds(architecture: str) -> str:
 
 def main() -> None:
     """Measure, print and write the table; exit 1 where a default is further from the best than it may be."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _report.parser(__doc__)
     parser.add_argument(
         "--architectures", nargs="*", default=list(CASES), help="to measure where they were not yet: of " + ", ".join(CASES)
     )
     parser.add_argument("--sizes", nargs="*", default=list(SIZES), help="of " + ", ".join(SIZES))
     parser.add_argument("--folder", type=Path, help="keeps the runs, so that another call makes only those that are not there")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
     rows, missed, cells = [], False, kept_cells(options.results / "learning_rates.json")
     for architecture in CASES:

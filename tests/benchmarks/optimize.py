@@ -6,7 +6,6 @@ full. The dense model is trained once, for both. The found best is looked up amo
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import math
@@ -125,7 +124,7 @@ def row_of(objective: str, found: dict[str, Any], everything: dict[str, Any], di
 
 def main() -> None:
     """Search, measure everything, print and write the table; exit 1 where a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _report.parser(__doc__)
     parser.add_argument("--only", default="", help="only this objective")
     parser.add_argument("--seconds", type=float, default=300.0, help="of each search")
     parser.add_argument("--add", nargs="*", default=[], metavar="KEY=VALUE", help="further overrides")
@@ -138,7 +137,6 @@ def main() -> None:
         help="result.json of searches that measured everything before",
     )
     parser.add_argument("--folder", type=Path, help="keeps the runs, so that another call finds the dense model")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the page")
     options = parser.parse_args()
     common = [*MODEL, "method=optimize", "max_quality_loss=0.5", "logger=none", *options.add]
     rows, met = [], True
@@ -152,7 +150,7 @@ def main() -> None:
                 typed = [*common, f"objective={objective}"]
                 found = searched([*typed, f"method.seconds={options.seconds:g}"], folder)
                 everything = before.get(objective) or searched([*typed, "method.exhaustive=true"], folder)
-                direct = directly(*(candidate_of(best_of(one)) for one in (everything, found)), folder)
+                direct = directly(candidate_of(best_of(everything)), candidate_of(best_of(found)), folder)
                 cells, holds = row_of(objective, found, everything, direct)
                 rows.append(cells)
                 met = met and holds

@@ -7,7 +7,6 @@ round and neither passes batches on nor shares its core with a parent.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import itertools
 import math
@@ -154,11 +153,10 @@ def rows_of(name: str, found: dict[Way, list[float]], cores: int) -> tuple[list[
 
 def main() -> None:
     """Measure, print and write the table; exit 1 where a model is below the target."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _report.parser(__doc__)
     parser.add_argument("--only", default="", help="only models with this in their name")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each way in each round")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
     cores = usable_cores()
     torch.set_num_threads(1)

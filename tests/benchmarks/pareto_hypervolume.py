@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -79,10 +78,9 @@ def _done(trial: FrozenTrial) -> Done:
 
 def main() -> None:
     """Run grid and searches, print and write the tables; exit 1 where the target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _report.parser(__doc__)
     parser.add_argument("--searches", type=int, default=3, help="of different seeds (3)")
     parser.add_argument("--remark", default="", help="a sentence for the page, such as what else the machine did")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the page")
     options = parser.parse_args()
     grid = trials(["sweep.sampler=brute_force", f"sweep.n_trials={_MANY}", "sweep.stopper=none"])
     points = {one.key: one.point for one in grid if one.point is not None}

@@ -6,7 +6,6 @@ on what is left. The last is compared with the first, as a user compares two run
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import sys
@@ -51,13 +50,12 @@ def percent_more(finding: dict[str, Any]) -> tuple[float, str]:
 
 def main() -> None:
     """Train, prune, optimise, compare; print and write the table; exit 1 where a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _report.parser(__doc__)
     parser.add_argument("--only", default="", choices=("", "latency", "throughput"), help="only this objective")
     parser.add_argument("--seconds", type=float, default=300.0, help="of each search")
     parser.add_argument("--sparsity", type=float, default=0.5, help="share of the blocks' weights that go")
     parser.add_argument("--add", nargs="*", default=[], metavar="KEY=VALUE", help="further overrides")
     parser.add_argument("--folder", type=Path, help="keeps the runs, so that another call finds the dense model")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the page")
     options = parser.parse_args()
     common = [*MODEL, *options.add]
     pruning = ["method=prune", "pruner=layer_drop", f"sparsity={options.sparsity:g}", "method.finetune=0.5"]

@@ -14,4 +14,4 @@ GRIDS = {
 }
 
 if __name__ == "__main__":
-    publish_grids(__doc__.splitlines()[0], GRIDS, "pruning", "What pruning saves")
+    publish_grids(__doc__, GRIDS, "pruning", "What pruning saves")

@@ -15,4 +15,4 @@ COMMON = [
 GRIDS = {"text": [*COMMON, "task=text", "model=tiny"], "image": [*COMMON, "task=image", "architecture=resnet"]}
 
 if __name__ == "__main__":
-    publish_grids(__doc__.splitlines()[0], GRIDS, "quantising", "What fewer bits and other engines save")
+    publish_grids(__doc__, GRIDS, "quantising", "What fewer bits and other engines save")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 import re
 import statistics
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import _report
 from _commands import RUN, THRIFTY
@@ -72,10 +70,9 @@ def commands() -> list[Command]:
 
 def main() -> None:
     """Measure, print and write the table; exit 1 where a command takes too long or imports too much."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _report.parser(__doc__)
     parser.add_argument("--repetitions", type=int, default=10, help="processes of each command (10)")
     parser.add_argument("--only", default="", help="only commands with this in their name")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
     measured, order = [one for one in commands() if options.only in one.what], random.Random(0)
     imported = {one.what: one.heavy_imports() for one in measured}  # and so their files are read into memory

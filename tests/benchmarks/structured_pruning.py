@@ -7,7 +7,6 @@ A model meets its targets by the way of pruning that suits it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -77,11 +76,10 @@ def row_of(case: Case, record: dict[str, Any]) -> tuple[list[str], bool]:
 
 def main() -> None:
     """Measure, print and write the table; exit 1 where a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _report.parser(__doc__)
     parser.add_argument("--add", nargs="*", default=[], help="further overrides")
     parser.add_argument("--only", default="", help="only models with this in their name")
     parser.add_argument("--folder", type=Path, help="keeps the runs, so that another call finds the dense models")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
     rows: list[list[str]] = []
     met: dict[str, bool] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import statistics
@@ -11,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import _report
 from _commands import RUN, THRIFTY, output_of
@@ -26,6 +25,7 @@ from thrifty.sweeps.objectives import objective_of
 from thrifty.sweeps.planned import Planned
 from thrifty.sweeps.runs import Runs
 from thrifty.sweeps.study import Study
+from thrifty.sweeps.view import View
 
 MOST_SECONDS = {"logger=none": 0.8, "logger=wandb": 1.2}
 """A trial of wall time, on two workers."""
@@ -126,11 +126,13 @@ class _Plan:
         return ""
 
 
-class _Silent:
-    """Shows nothing."""
-
+class _AnyView:
     def __getattr__(self, name: str) -> Any:
         return lambda *given: None
+
+
+_SILENT = cast(View, _AnyView())
+"""Shows nothing."""
 
 
 def uneven(steps: Sequence[int], barrier: bool) -> float:
@@ -142,9 +144,9 @@ def uneven(steps: Sequence[int], barrier: bool) -> float:
         executor = executor_of(sweep_of(["sweep.parallel=2"]).settings, configs, place / "shared")
         (place / "shared").mkdir()
         try:
-            Loop(_Plan([1, 2], barrier=False), executor, Runs(place / "first", None, executor.cores), _Silent(), "g").run()
+            Loop(_Plan([1, 2], barrier=False), executor, Runs(place / "first", None, executor.cores), _SILENT, "g").run()
             begin = time.perf_counter()
-            Loop(plan, executor, Runs(place / "runs", None, executor.cores), _Silent(), "g").run()
+            Loop(plan, executor, Runs(place / "runs", None, executor.cores), _SILENT, "g").run()
             return time.perf_counter() - begin
         finally:
             executor.close()
@@ -169,14 +171,13 @@ def perfect(steps: Sequence[int]) -> float:
 
 def main() -> None:
     """Measure, print and write the tables; exit 1 where a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _report.parser(__doc__)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--finished", type=int, default=10_000)
     parser.add_argument(
         "--pairs", type=int, default=3, help="of sweeps with and without barriers, in turn, for each spread (3)"
     )
     parser.add_argument("--uneven", type=int, default=16, help="trainings of uneven length (16)")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
     missed = False
     cost = []

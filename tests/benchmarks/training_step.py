@@ -6,7 +6,6 @@ arm is the loop of PyTorch's tutorials over a DataLoader, with the same model, d
 
 from __future__ import annotations
 
-import argparse
 import random
 import statistics
 import sys
@@ -159,11 +158,10 @@ def row_of(case: Case, pairs: list[Blocks]) -> list[str]:
 
 def main() -> None:
     """Measure, print and write the table; exit 1 where a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _report.parser(__doc__)
     parser.add_argument("--pairs", type=int, default=8, help="pairs of fresh processes of each comparison (8)")
     parser.add_argument("--blocks", type=int, help="timed blocks of each process")
     parser.add_argument("--only", default="", help="only comparisons with this in their name")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
     context, order, rows, missed = fork_server(), random.Random(0), [], False
     with tempfile.TemporaryDirectory() as folder:

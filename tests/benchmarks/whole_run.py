@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -41,10 +40,9 @@ def row_of(typed: str, seconds: float, most: float, record: dict[str, Any]) -> l
 
 def main() -> None:
     """Measure, print and write the table; exit 1 where a run takes too long."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = _report.parser(__doc__)
     parser.add_argument("--only", metavar="OVERRIDES", help="only the run with these overrides")
     parser.add_argument("--add", nargs="*", default=[], metavar="KEY=VALUE", help="overrides for every run")
-    parser.add_argument("--results", type=Path, default=_report.RESULTS, help="folder of the table")
     options = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # the runs inherit it

@@ -28,7 +28,7 @@ _YOURS, _OVER = b"1", b"0"
 _WARM_UP_SECONDS = 0.02
 """Least length of the warm-up after the first call; it also tells how long a call takes."""
 _WARM_UP_CALLS = 3
-_LEAD_IN_SHARE = 0.3
+LEAD_IN_SHARE = 0.3
 """A block begins with untimed calls, as the other arm has had the caches: of this share of the block, at most. With a tenth, the
 rest of what that costs was as much as one of twenty calls, and 10 % more work took 9.4 % longer."""
 
@@ -171,7 +171,7 @@ def _serve(connection: Connection, spec: ArmSpec, other: Connection | None) -> N
     connection.send(Ready(built - begin, first, call_s, workload.examples, {**before, "threads": torch.get_num_threads()}))
     baton = _Baton(other)
     while turns := connection.recv():
-        connection.send(_take(turns, partial(_block, workload, turns, clock), baton))
+        connection.send(_take(turns, partial(timed_block, workload, turns, clock), baton))
 
 
 class _Baton:
@@ -220,13 +220,14 @@ def _warm_up(call: Callable[[], object], wait: Callable[[], None]) -> float:
     return min(taken)
 
 
-def _block(workload: Any, turns: Turns, clock: OwnClock) -> Block:
+def timed_block(workload: Any, turns: Turns, clock: OwnClock) -> Block:
+    """One block of such turns, led in and timed."""
     import torch
 
     from thrifty.measure.device import synchronise
 
     call, device, calls = workload.call, workload.device, turns.calls
-    lead_in = max(turns.lead_in, int(calls * _LEAD_IN_SHARE))
+    lead_in = max(turns.lead_in, int(calls * LEAD_IN_SHARE))
     for _ in range(lead_in):
         call()
     if lead_in < 1 and workload.lead_in is not None:

@@ -120,11 +120,11 @@ def time_calls(
                 return False
             return now >= begin + min(seconds, _LEAST_SECONDS) and _known(taken)
 
-        taken, on_device = _samples(call, device, least, calls, suffice)
+        taken, on_device = sample_calls(call, device, least, calls, suffice)
         single = taken if percentiles else np.empty(0)
         if percentiles and calls > 1:
             end = time.perf_counter() + seconds / 4
-            single, _ = _samples(call, device, least, 1, lambda so_far, now: len(so_far) >= needed or now >= end)
+            single, _ = sample_calls(call, device, least, 1, lambda so_far, now: len(so_far) >= needed or now >= end)
         recompiled = graphs_compiled() != before
     return Timed(taken, calls, single, steady, on_device, recompiled)
 
@@ -145,7 +145,7 @@ def warm_up(call: Callable[[], object], device: torch.device, most_seconds: floa
                 return True
             return len(taken) >= _WINDOW_CALLS and now >= opened + _WINDOW_SECONDS
 
-        window, _ = _samples(call, device, least, 1, filled)
+        window, _ = sample_calls(call, device, least, 1, filled)
         middle, shortest = float(np.median(window)), min(shortest, float(window.min()))
         if before is not None and abs(middle - before) <= _STEADY_SHARE * before:
             return True, shortest
@@ -154,7 +154,7 @@ def warm_up(call: Callable[[], object], device: torch.device, most_seconds: floa
         before = middle
 
 
-def _samples(
+def sample_calls(
     call: Callable[[], object], device: torch.device, least: int, calls: int, suffice: Callable[[list[float], float], bool]
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Seconds of a call in samples of `calls`, by the clock and by the device, until they `suffice`."""
