@@ -23,7 +23,7 @@ from thrifty.execution import device
 from thrifty.execution.arms import ArmFailed
 from thrifty.execution.experiment import Found
 from thrifty.execution.judge import Judge, Judged, NotJudged
-from thrifty.instrument import candidate_weights, optimize
+from thrifty.instrument import candidate_weights, finalists, optimize
 from thrifty.instrument.candidate import Candidate
 from thrifty.instrument.finals import Finals
 from thrifty.instrument.look import Look
@@ -122,10 +122,10 @@ class StandIns:
         patch.setattr(Looks, "look", look)
         patch.setattr(Looks, "seconds_of", lambda looks, candidate: 1e-3)
         patch.setattr(Judge, "loss", loss)
-        patch.setattr(optimize, "measure", measure)
-        patch.setattr(optimize, "Rounds", Together)
+        patch.setattr(finalists, "measure", measure)
+        patch.setattr(finalists, "Rounds", Together)
         patch.setattr(optimize, "fork_server", Renewed)
-        patch.setattr(optimize._Search, "_prepare_arms", lambda search: setattr(search, "arms", Pairs))
+        patch.setattr(optimize._Search, "_prepare_arms", lambda search: Pairs)
         patch.setattr(optimize._Search, "_file", lambda search, one: 1.0 if one.candidate.quantizer == "none" else 0.3)
 
 

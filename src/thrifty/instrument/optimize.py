@@ -24,21 +24,20 @@ from thrifty.execution.beginning import Beginning
 from thrifty.execution.cores import freest_cores
 from thrifty.execution.experiment import Found
 from thrifty.execution.gpus import visible_gpus
-from thrifty.execution.judge import Judge, Judged, NotJudged
+from thrifty.execution.judge import Judge, Judged
 from thrifty.execution.turns import turns
-from thrifty.instrument.arms import Run, preloads_of, settings_of
+from thrifty.instrument.arms import preloads_of, settings_of
 from thrifty.instrument.candidate import Candidate
 from thrifty.instrument.candidate_weights import quantised
+from thrifty.instrument.finalists import Finalists
 from thrifty.instrument.finals import PAIRED, Finals
 from thrifty.instrument.floor import kept_floor
-from thrifty.instrument.lean_pairs import LeanPairs, Untold
-from thrifty.instrument.looks import Arms, Looks, Weights, status_of, told
-from thrifty.instrument.pairs import PairFailed, Plan, measure
-from thrifty.instrument.race import BEYOND, FINALISTS, TIME_SPENT, Lost, Race, Standing
-from thrifty.instrument.rounds import Rounds
+from thrifty.instrument.looks import Arms, Looks, Weights
+from thrifty.instrument.qualifying import Qualifying
+from thrifty.instrument.race import TIME_SPENT, Lost, Race, Standing
 from thrifty.instrument.search_space import by_promise, candidates, too_long, why_not
-from thrifty.instrument.standings import flags, row_of, sentence, span_of
-from thrifty.measure.comparison import Comparison
+from thrifty.instrument.sizes import Sizes, file_mib
+from thrifty.instrument.standings import flags, row_of, sentence
 from thrifty.measure.loss_bound import QualityLoss
 from thrifty.measure.statistics import Interval
 from thrifty.record import usable_cores
@@ -47,8 +46,6 @@ from thrifty.store import read_record
 
 _FOR_FINALS = 0.35
 """Share of the time that is kept for the finalists."""
-_MEMORY = "infer/peak_host_mib"
-_MEMORY_PAIRS = Plan(most_pairs=2, half_width=0.0)
 
 
 def search(config: Config, overrides: list[str], dense: Path, tell: Callable[[str], None]) -> Found:
@@ -107,13 +104,13 @@ class _Search:
         self.standings = [Standing(one) for one in candidates(config.method, baseline, self.objective)]
         self.weights = {NO_QUANTIZER: Weights(dense, self.record["config_hash"])}
         used = [baseline, *(one.candidate for one in self.standings)]
-        self.engines = {name: choice_values("engine", name) for name in {one.engine for one in used}}
+        self.engine_values = {name: choice_values("engine", name) for name in {one.engine for one in used}}
+        chosen = [choice_of("engine", one) for one in self.engine_values.values()]
+        self.engines: dict[str, Engine] = {one.name: registry.load("engine", one.name)(one) for one in chosen}
         self.precisions = {name: choice_values("precision", name) for name in {one.precision for one in used}}
         self.precisions[baseline.precision] = self.precision
-        self.losses: dict[tuple[str, ...], QualityLoss | NotJudged] = {(NO_QUANTIZER, baseline.precision): self.baseline.loss}
         floor = kept_floor(Path(config.store))
         self.floor = 0.0 if floor is None else floor.share
-        self.rounds: tuple[list[Standing], Rounds] | None = None
 
     def _baseline_precision(self) -> dict[str, Any]:
         """What the dense model computes in: as it was trained, where the device can; else as this search is configured."""
@@ -136,22 +133,31 @@ class _Search:
 
     def found(self) -> Found:
         """The winner, after all that leads to it."""
+        baseline = self.baseline.candidate
         judged = Judged(
-            str(self.dense.resolve()), self.record["config_hash"], self.precisions[self.baseline.candidate.precision]
+            str(self.dense.resolve()), self.record["config_hash"], self.precisions[baseline.precision], threads=baseline.threads
         )
-        with Judge(self.config, self._with_threads(judged)) as self.judge:
+        with Judge(self.config, judged) as judge:
             self._refuse_what_cannot_run()
             self._compress()
+            qualifying = Qualifying(
+                judge,
+                self.bound,
+                self.baseline,
+                self.weights,
+                self.precisions,
+                self.engines,
+                self.engine_values,
+                files_count=self.objective == "memory",
+                remaining=self.remaining,
+            )
             with self._alone():
                 if self.objective in PAIRED:
-                    self._prepare_arms()
-                    finalists = self._timed(self._fastest())
+                    winner, hurried = self._fastest(qualifying)
+                    fork_server.renew()  # a run needs other imports than arms
                 else:
-                    finalists = [one for one in self._open if self._sized(one)]
-                winner = Finals(self.objective, self.baseline, self._over, self._file).winner(finalists)
-        if self.objective in PAIRED:
-            fork_server.renew()  # a run needs other imports than arms
-        return self._result(winner)
+                    winner, hurried = self._smallest(qualifying), False
+        return self._result(winner, hurried)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -168,7 +174,7 @@ class _Search:
 
     def _refuse_what_cannot_run(self) -> None:
         for one in self.standings:
-            engine = self._engine(one.candidate.engine)
+            engine = self.engines[one.candidate.engine]
             why = engine.unsupported(self.device) or engine.not_in(one.candidate.precision) or self._not_here(one.candidate)
             if why is not None:
                 one.status, one.why = "unsupported", why
@@ -207,74 +213,34 @@ class _Search:
             else:
                 self._close(mine, *made)
 
-    def _qualified(self, one: Standing) -> bool:
-        """Quality before speed: whether what it loses as PyTorch predicts with it is known and within the bound.
-
-        What PyTorch predicts says nothing of an engine without it, which is judged before it may stay, once for all that differ in speed alone.
-        """
-        candidate = one.candidate
-        if self._computes_in_its_own_way(candidate) and not self._engine(candidate.engine).needs_torch:
-            judged = self.losses.get((candidate.quantizer, candidate.precision, candidate.engine))
-            return judged is None or self._hold_to_bound(one, judged)
-        return self._judged(one, (candidate.quantizer, candidate.precision), {"name": "eager"})
-
-    def _computes_in_its_own_way(self, candidate: Candidate) -> bool:
-        """Whether an engine's predictions may lose something that PyTorch's, of the same weights in the same precision, do not."""
-        changed = (candidate.quantizer, candidate.precision) != (NO_QUANTIZER, self.baseline.candidate.precision)
-        return self._engine(candidate.engine).exports and (changed or self.objective == "memory")
-
-    def _judged(self, one: Standing, kind: tuple[str, ...], engine: dict[str, Any]) -> bool:
-        if kind not in self.losses:
-            begin = time.perf_counter()
-            self.losses[kind] = self._loss(one.candidate, engine)
-            one.seconds += time.perf_counter() - begin
-        return self._hold_to_bound(one, self.losses[kind])
-
-    def _loss(self, candidate: Candidate, engine: dict[str, Any]) -> QualityLoss | NotJudged:
-        weights = self.weights[candidate.quantizer]
-        judged = Judged(str(weights.path.resolve()), weights.config_hash, self.precisions[candidate.precision], engine)
-        try:
-            return self.judge.loss(self._with_threads(judged), min(self.remaining(), 600.0))
-        except NotJudged as error:
-            return error
-
-    def _with_threads(self, judged: Judged) -> Judged:
-        return Judged(**{**vars(judged), "threads": self.baseline.candidate.threads})
-
-    def _hold_to_bound(self, one: Standing, loss: QualityLoss | NotJudged) -> bool:
-        """Whether its loss is known and within the bound."""
-        if isinstance(loss, NotJudged):
-            one.status = loss.status if loss.status in ("unsupported", "not tried") else "failed"
-            one.why = str(loss)
-            return False
-        one.loss = loss
-        if loss.within(self.bound):
-            return True
-        one.status = BEYOND
-        one.why = f"loses {loss.value:.2f} points on validation ({span_of(loss)}), more than max_quality_loss={self.bound:g}"
-        return False
-
     @staticmethod
     def _close(standings: list[Standing], status: str, why: str) -> None:
         for one in standings:
             one.status, one.why = status, why
 
-    def _prepare_arms(self) -> None:
+    def _prepare_arms(self) -> Arms:
         """A fork server for arms, with what their engines have for it, and what arms are told."""
         fork_server.renew()
-        engines = [self._engine(name) for name in dict.fromkeys(one.candidate.engine for one in self._open)]
+        engines = [self.engines[name] for name in dict.fromkeys(one.candidate.engine for one in self._open)]
         with settings_of(engines, self.baseline.candidate.threads):
             fork_server.wait_until_ready(fork_server.ARMS, preloads_of(engines))
         threads = {self.baseline.candidate.threads, *(one.candidate.threads for one in self.standings)}
         cores = {one: freest_cores(one) for one in threads}
-        self.arms = Arms(self.weights, self.precisions, self.engines, self.device, cores)
+        return Arms(self.weights, self.precisions, self.engine_values, self.device, cores)
 
-    def _engine(self, name: str) -> Engine:
-        return registry.load("engine", name)(choice_of("engine", self.engines[name]))
+    def _fastest(self, qualifying: Qualifying) -> tuple[Standing, bool]:
+        """The winner, and whether the time was spent before it was measured as often as it should."""
+        arms = self._prepare_arms()
+        finalists = Finalists(arms, self.baseline, self.floor, self.remaining, self.tell)
+        some = self._looked_at(arms, qualifying)
+        if self.method.exhaustive:
+            some = finalists.each_against_dense(some)
+        finals = Finals(self.objective, self.baseline, finalists.over, self._file)
+        return finals.winner(finalists.unbeaten(some)), finalists.cut_short
 
-    def _fastest(self) -> list[Standing]:
-        """Those to be measured beside the dense model, the fastest first."""
-        with Looks(self.arms, self._for_looks) as looks:
+    def _looked_at(self, arms: Arms, qualifying: Qualifying) -> list[Standing]:
+        """Those to be measured beside the dense model, the fastest first; all that qualify where everything is measured."""
+        with Looks(arms, self._for_looks) as looks:
             try:
                 seconds = looks.seconds_of(self.baseline.candidate)
             except Lost as lost:
@@ -286,7 +252,7 @@ class _Search:
                 if (why := too_long(one.candidate, seconds)) is not None:
                     self._close([one], "not tried", why)
             if self.method.exhaustive:
-                return [one for one in self._open if self._qualified(one) and self._admitted(one)]
+                return [one for one in self._open if qualifying.before_speed(one) and qualifying.before_it_stays(one)]
             race = Race(
                 self.baseline,
                 looks,
@@ -294,133 +260,28 @@ class _Search:
                 why_not,
                 time.perf_counter,
                 by_promise,
-                self._qualified,
-                self._admitted,
+                qualifying.before_speed,
+                qualifying.before_it_stays,
                 self.tell,
             )
             return race.run(self._open)
 
-    def _admitted(self, one: Standing) -> bool:
-        """Whether it keeps within the bound as its own engine computes, where that is not as PyTorch does."""
-        candidate = one.candidate
-        if not self._computes_in_its_own_way(candidate):
-            return True
-        kind = (candidate.quantizer, candidate.precision, candidate.engine)
-        return self._judged(one, kind, self.engines[candidate.engine])
-
-    def _timed(self, finalists: list[Standing]) -> list[Standing]:
-        """Those of them that nobody beat where they were measured together; everything is measured against the dense model before."""
-        if self.method.exhaustive:
-            finalists = [
-                one for number, one in enumerate(finalists, 1) if self._against_dense(one, f"{number} of {len(finalists)}")
-            ]
-        order = sorted(finalists, key=lambda one: math.inf if one.ratio is None else one.ratio.value)
-        few = order[:FINALISTS]
-        for place, one in enumerate(order[FINALISTS:], FINALISTS):
-            one.status, one.why = "dropped", f"{place} others were faster, each measured against the dense model"
-        if few:
-            self._together(few)
-        # A look at what was picked for having looked fast flatters it: beside what was measured in full it would win too often.
-        return [one for one in finalists if one.ratio is not None and one.status == "finalist"]
-
-    def _against_dense(self, one: Standing, place: str) -> bool:
-        """Whether it could be measured in pairs of fresh processes; no look has held it to PyTorch's own predictions."""
-        self.tell(f"measuring in full: {one.candidate.name} ({place})")
-        begin = time.perf_counter()
-        try:
-            first, second = self.arms.together([self.baseline.candidate, one.candidate], held_to_eager=True)
-            found = measure(first, second, Plan(lead_in=1), self.floor).comparison
-            assert found is not None
-            one.ratio, one.status = found.ratio, "finalist"
-        except PairFailed as failed:
-            whose = "" if failed.place else "the dense model, against which it was measured: "
-            one.status, one.why = "unsupported" if failed.status == "unsupported" else "failed", f"{whose}{told(failed)}"
-        one.seconds += time.perf_counter() - begin
-        return one.ratio is not None
-
-    def _together(self, few: list[Standing]) -> None:
-        """Rounds of fresh processes of all of them and the dense model."""
-        here = [self.baseline, *few]
-
-        def tell(number: int, left: list[int]) -> None:
-            self.tell(f"measuring together, round {number}: {', '.join(here[one].candidate.name for one in left)}")
-
-        begin = time.perf_counter()
-        rounds = Rounds(self.arms.together([one.candidate for one in here]), self.remaining, self.floor, tell=tell)
-        rounds.run()
-        for one in few:
-            one.seconds += (time.perf_counter() - begin) / len(few)
-        too_many = any(failed.status == "oom" for failed in rounds.failed.values())
-        if len(few) > 1 and too_many and all(rounds.comparison(0, place) is None for place in rounds.left):
-            self._together_with_fewer(few)
-            return
-        self.rounds = here, rounds
-        for place, one in enumerate(few, 1):
-            failed, found = rounds.failed.get(place), rounds.comparison(0, place)
-            if failed is None and found is None:
-                one.status, one.why = "failed", f"the dense model, beside which it was measured: {rounds.failed[0]}"
-            elif failed is not None:
-                one.status, one.why = status_of(failed), told(failed)
-            elif place in rounds.beaten:
-                by, times = rounds.beaten[place]
-                one.status, one.why = "dropped", f"measured together, {times:.2f} times as long as {here[by].candidate.name}"
-            else:
-                one.status = "finalist"
-            if found is not None and (one.ratio is None or one.status == "finalist"):
-                one.ratio = found.ratio
-
-    def _together_with_fewer(self, few: list[Standing]) -> None:
-        """Looks have shown that there is memory for two; who is left out has been slower in them."""
-        half = (len(few) + 1) // 2 if len(few) > 2 else 1
-        for place, one in enumerate(few[half:], half):
-            one.status, one.why = "dropped", f"memory does not hold all finalists together, and {place} others were faster"
-        self._together(few[:half])
-
-    def _over(self, first: Standing, second: Standing) -> Comparison | None:
-        """The second's time over the first's, where they were measured together."""
-        if self.rounds is None or first not in self.rounds[0] or second not in self.rounds[0]:
-            return None
-        here, rounds = self.rounds
-        return rounds.comparison(here.index(first), here.index(second))
-
-    def _sized(self, one: Standing) -> bool:
-        """Whether its file, or the memory that predicting takes, could be told."""
-        if self.remaining() <= 0:
-            one.status, one.why = "not tried", TIME_SPENT
-            return False
-        if not (self._qualified(one) and self._admitted(one)):
-            return False
-        weights, begin = self.weights[one.candidate.quantizer], time.perf_counter()
-        record = read_record(weights.path)
-        one.status = "finalist"
-        if self.objective == "file":
-            sizes = [each["metrics"]["size/file_mib"]["value"] for each in (self.record, record)]
-            one.ratio = Interval(sizes[1] / sizes[0])
-            return True
-        self.tell(f"measuring memory: {one.candidate.name}")
-        runs = (self._run(self.dense, self.record, self.baseline), self._run(weights.path, record, one))
-        try:
-            comparison = LeanPairs(runs, [_MEMORY], _MEMORY_PAIRS).found(_MEMORY).comparison
-            assert comparison is not None
-            one.ratio = comparison.ratio
-        except (PairFailed, Untold) as error:
-            one.status, one.why = "failed", str(error)
-        one.seconds += time.perf_counter() - begin
-        return one.ratio is not None
-
-    def _run(self, path: Path, record: dict[str, Any], one: Standing) -> Run:
-        """A run as a candidate would execute it."""
-        config = {**record["config"], "engine": self.engines[one.candidate.engine]}
-        environment = {**record["environment"], "threads": one.candidate.threads, "device": self.device}
-        return Run(path, {**record, "config": config, "environment": environment})
+    def _smallest(self, qualifying: Qualifying) -> Standing:
+        sizes = Sizes(self.weights[NO_QUANTIZER], self.baseline, self.weights, self.engine_values, self.device, self.tell)
+        size_of, finalists = sizes.file if self.objective == "file" else sizes.memory, []
+        for one in self._open:
+            if self.remaining() <= 0:
+                self._close([one], "not tried", TIME_SPENT)
+            elif qualifying.before_speed(one) and qualifying.before_it_stays(one) and size_of(one):
+                finalists.append(one)
+        return Finals(self.objective, self.baseline, lambda first, second: None, self._file).winner(finalists)
 
     def _file(self, one: Standing) -> float:
-        entry = read_record(self.weights[one.candidate.quantizer].path)["metrics"].get("size/file_mib") or {}
-        return entry.get("value") or math.inf
+        return file_mib(self.weights[one.candidate.quantizer])
 
-    def _result(self, winner: Standing) -> Found:
+    def _result(self, winner: Standing, hurried: bool) -> Found:
         config, candidate = copy.deepcopy(self.config), winner.candidate
-        config.engine = choice_of("engine", self.engines[candidate.engine])
+        config.engine = choice_of("engine", self.engine_values[candidate.engine])
         config.precision = choice_of("precision", self.precisions[candidate.precision])
         if candidate.threads != self.baseline.candidate.threads:
             config.threads = candidate.threads
@@ -435,7 +296,7 @@ class _Search:
             "rows": [row_of(one, self.bound) for one in standings],
             "seconds": seconds,
             "sentence": sentence(winner, self.standings, self.objective, self.bound, seconds),
-            "flags": flags(winner, self.standings, self.bound, self.rounds is not None and self.rounds[1].cut_short),
+            "flags": flags(winner, self.standings, self.bound, hurried),
         }
         compressed = self.weights[candidate.quantizer].path if with_integers else None
         return Found(config, Beginning(origin=self.dense, compressed=compressed, search=found))
