@@ -154,9 +154,10 @@ class _Search:
             with self._alone():
                 if self.objective in PAIRED:
                     winner, hurried = self._fastest(qualifying)
-                    fork_server.renew()  # a run needs other imports than arms
                 else:
                     winner, hurried = self._smallest(qualifying), False
+        if self.objective in PAIRED:
+            fork_server.renew()  # a run needs other imports than arms
         return self._result(winner, hurried)
 
     @contextlib.contextmanager
