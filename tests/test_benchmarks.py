@@ -196,8 +196,8 @@ COMMANDS = {
 }
 
 
-_LONG = ("grid", "instrument", "optimize", "structured_pruning")
-"""Those that take over a minute however little they are given."""
+_LONG = ("formats", "grid", "instrument", "optimize", "parallel_prediction", "structured_pruning")
+"""Those that take half a minute and more however little they are given."""
 
 
 @pytest.mark.parametrize("name", [pytest.param(one, marks=[pytest.mark.slow] if one in _LONG else []) for one in COMMANDS])
@@ -213,6 +213,7 @@ def test_a_benchmark_runs_and_writes_its_table(name: str, tmp_path: Path) -> Non
     assert re.search(r"^\|(---\|)+\n\| .*\d\.\d.* \|$", page, re.MULTILINE), page
 
 
+@pytest.mark.slow
 def test_the_grids_of_pruning_are_printed_as_a_user_sees_them(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "pruning.py"), "--only=tabular", f"--results={tmp_path}", "--add"]
     done = subprocess.run(

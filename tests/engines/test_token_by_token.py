@@ -144,6 +144,7 @@ def _of_integers() -> Iterator[Any]:
             yield pytest.param(name, scheme, marks=[pytest.mark.slow] if name in COMPILING else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "scheme"), list(_of_integers()))
 def test_integers_token_by_token(name: str, scheme: str) -> None:
     engine(name)

@@ -39,6 +39,7 @@ def test_the_dense_model_is_trained_once(cli: Cli) -> None:
     assert len(records(cli.store / "cache")) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_was_there_is_not_trained_again(cli: Cli) -> None:
     cli("run", *SMALL, *QUIET)
     done = cli("run", *SMALL, *QUIET, "method=prune")
@@ -50,6 +51,7 @@ def test_a_run_that_was_there_is_not_trained_again(cli: Cli) -> None:
     assert records(cli.store / "runs")[-1]["parents"] == [dense["id"]]
 
 
+@pytest.mark.slow
 def test_an_altered_entry_is_trained_again(cli: Cli) -> None:
     cli("run", *SMALL, *QUIET, "method=prune")
     (weights,) = (cli.store / "cache").glob("*/model.safetensors")
@@ -61,6 +63,7 @@ def test_an_altered_entry_is_trained_again(cli: Cli) -> None:
     assert len(records(cli.store / "cache")) == 2
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_train_one_dense_model(cli: Cli) -> None:
     typed = ("run", *SMALL, *QUIET, "budget.steps=300", "method=prune")
     processes = [cli.popen(*typed, f"sparsity={share}") for share in (0.5, 0.6)]

@@ -73,6 +73,7 @@ def test_each_step_is_made_once(cli: Cli) -> None:
     assert "the dense model is pruned, once for all that begins with it" in other.stderr
 
 
+@pytest.mark.slow
 def test_a_named_dense_model_is_pruned_first(cli: Cli) -> None:
     cli("run", *SMALL, *QUIET, "seed=5")
     dense = cli.record()

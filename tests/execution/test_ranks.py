@@ -138,6 +138,7 @@ def test_devices_that_keep_a_part_each_train_as_one_does(cli: Cli) -> None:
     assert sizes[0] == sizes[1], "what is kept is the whole model"
 
 
+@pytest.mark.slow
 @TWO_CORES
 @pytest.mark.parametrize(
     ("overrides", "message"),
@@ -163,6 +164,7 @@ def test_more_devices_than_there_are_are_refused(cli: Cli) -> None:
     assert not cli.runs()
 
 
+@pytest.mark.slow
 @TWO_CORES
 @pytest.mark.parametrize(
     ("overrides", "message"),

@@ -128,6 +128,7 @@ def test_a_run_asked_to_stop_keeps_where_it_was(cli: Cli, undisturbed: Path, nam
     assert (run / "model.safetensors").read_bytes() == (undisturbed / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(cli: Cli, undisturbed: Path) -> None:
     run, _ = cut_off(cli, small_text(cli), kill_all)
     shutil.rmtree(run / "checkpoints")

@@ -557,6 +557,7 @@ def test_from_the_command_line_to_a_run_that_predicts(cli: Cli) -> None:
     assert "Search for the best latency" in cli("show", record["id"]).stdout
 
 
+@pytest.mark.slow
 def test_the_smallest_file_is_counted_and_its_weights_predict(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -575,6 +576,7 @@ def test_the_smallest_file_is_counted_and_its_weights_predict(
     assert len(cli("predict", record["id"], str(tmp_path / "new.csv")).stdout.splitlines()) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of processes through /proc")
 @pytest.mark.parametrize(("number", "code", "said"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGKILL, -9, "")])
 def test_a_search_that_is_ended_leaves_no_process_and_says_what_is_kept(
@@ -600,6 +602,7 @@ def test_a_search_that_is_ended_leaves_no_process_and_says_what_is_kept(
     assert left == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
 def test_the_run_that_is_left_computes_with_every_core(cli: Cli) -> None:
     """What binds the threads of arms is not there any more when it is measured."""

@@ -53,6 +53,7 @@ def test_nothing_is_left_of_what_fails(cli: Cli, tabular_run: FinishedRun, table
     assert [one.name for one in cli.cwd.iterdir()] == ["results"]
 
 
+@pytest.mark.slow
 def test_an_engine_that_exports_predicts_the_same(cli: Cli, tabular_run: FinishedRun, table: Path) -> None:
     for library in ("onnxruntime", "onnx", "onnxscript"):
         pytest.importorskip(library)

@@ -162,6 +162,7 @@ def test_disabled_writes_nothing_and_leaves_the_environment_as_it_was(
     assert [os.environ.get(name) for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR")] == [before, before]
 
 
+@pytest.mark.slow
 def test_a_killed_command_line_leaves_the_history_so_far(cli: Cli) -> None:
     overrides = ("task=tabular", "budget.steps=1000000", "budget.epochs=null", "budget.seconds=null", "train.steps_per_call=1")
     process = subprocess.Popen(
@@ -253,6 +254,7 @@ def test_where_the_saving_went_is_a_table_and_in_the_summary(cli: Cli) -> None:
     assert job == "prune"
 
 
+@pytest.mark.slow
 def test_a_sweep_leaves_a_run_of_its_own_in_the_group_of_its_runs(cli: Cli) -> None:
     cli("run", "-m", *SHORT[1:], "seed=1,2", "optimizer.lr=1e-3,1e18", code=6)
     (sweep,) = (cli.store / "sweeps").iterdir()

@@ -18,6 +18,7 @@ def ended(cli: Cli) -> list[tuple[str, str]]:
     return sorted((record["config"]["optimizer"]["name"], record["status"]) for record in records)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_a_grid_makes_its_records_and_nothing_else(cli: Cli, launcher: str) -> None:
     cli(*GRID, f"hydra/launcher={launcher}")

@@ -81,6 +81,7 @@ def test_a_grid_of_two_by_two_makes_four_records_and_a_table(cli: Cli) -> None:
     assert [json.loads(one)["config"]["optimizer"]["name"] for one in listed] == ["adam"]
 
 
+@pytest.mark.slow
 def test_loading_is_measured_once_for_models_of_one_shape_and_the_others_say_where(cli: Cli) -> None:
     sizes = ("model=nano,tiny", "seed=1,2", "budget.steps=3", "measure.seconds=0.01", "logger=none")
     cli("run", "-m", "task=tabular", *sizes)

@@ -101,6 +101,7 @@ def test_who_follows_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.
         agreed(tmp_path, lambda: None, {"TORCHELASTIC_RUN_ID": "one", "WORLD_SIZE": "2", "RANK": "1"})
 
 
+@pytest.mark.slow
 def test_it_runs_once_and_goes_on_where_it_was_cut_off(cli: Cli) -> None:
     typed = ("run", *SHORT, "seed=4", "sweep.into=results/sweeps/mine")
     cli(*typed)
@@ -148,6 +149,7 @@ def test_a_grid_is_printed_for_sbatch(cli: Cli) -> None:
     assert list(cli.cwd.iterdir()) == [], "nothing was run"
 
 
+@pytest.mark.slow
 def test_a_grid_is_printed_for_torchrun_and_its_commands_run(cli: Cli) -> None:
     done = cli("run", "-m", *SHORT, "seed=1,2", "sweep.print=torchrun", "devices=2", "device=cpu", "batch_size=32")
     lines = [shlex.split(line) for line in done.stdout.splitlines()]

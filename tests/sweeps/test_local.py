@@ -106,6 +106,7 @@ def training(cli: Cli) -> set[Path]:
     return {path.parents[1] for path in cli.store.glob("sweeps/*/*/checkpoints/*")}
 
 
+@pytest.mark.slow
 @needs_two_cores
 def test_a_slot_that_is_killed_costs_its_experiment_and_no_other(cli: Cli) -> None:
     typed = (
@@ -176,6 +177,7 @@ def test_a_grid_that_is_ended_goes_on_with_both_that_were_running(cli: Cli, how:
     assert any("went on after step" in sentence for one in records for sentence in one["data"]["about"])
 
 
+@pytest.mark.slow
 @needs_two_cores
 def test_searches_for_the_best_go_on_side_by_side(cli: Cli) -> None:
     """What they try is made by workers that wait for whoever measures, so nobody may measure meanwhile."""
