@@ -119,6 +119,7 @@ def test_a_run_takes_what_was_found_and_says_so(cli: Cli) -> None:
     assert any(one.startswith(f"batch_size=auto took {size} (") for one in record["data"]["about"])
 
 
+@pytest.mark.slow
 def test_data_that_cannot_be_read_is_refused_as_ever(cli: Cli) -> None:
     said = cli.refused("run", "task=tabular", "batch_size=auto", "task.path=gone.csv", "task.target=y", code=4)
     assert said.startswith("gone.csv: ")

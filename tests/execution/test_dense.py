@@ -80,11 +80,12 @@ def test_a_dense_model_that_diverges_ends_the_command_as_it_ends_a_training(cli:
     assert not (cli.store / "runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [
         ("pruner=magnitude", "sparsity=0.8", "method.pace=gradual", "method.sensitivity=[0.5]"),
-        pytest.param(("pruner=structured_l1", "sparsity=auto", "max_quality_loss=5"), marks=pytest.mark.slow),
+        ("pruner=structured_l1", "sparsity=auto", "max_quality_loss=5"),
     ],
 )
 def test_an_equal_compression_is_made_once(cli: Cli, how: tuple[str, ...]) -> None:

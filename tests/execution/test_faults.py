@@ -111,6 +111,7 @@ def test_a_stop_during_training_keeps_the_weights(
         assert cli("predict", run.name, "line", "--length", "3").stdout.startswith("line")
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
 def test_a_signal_to_every_process_of_a_run_keeps_the_weights(cli: Cli, text: tuple[str, ...], number: signal.Signals) -> None:

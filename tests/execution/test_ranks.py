@@ -74,6 +74,7 @@ def history(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 @TWO_CORES
 def test_two_devices_train_as_one_does(cli: Cli) -> None:
     cli("run", *SMALL, "budget.steps=30")

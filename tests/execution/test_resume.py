@@ -98,6 +98,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(cli: Cli, undisturbed: Path) -> N
     assert any("was cut off and went on after step" in one for one in record_of(run)["data"]["about"])
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over(cli: Cli, undisturbed: Path) -> None:
     run, _ = cut_off(cli, small_text(cli), kill_all)
     newest = checkpoints(run)[-1]
@@ -108,8 +109,9 @@ def test_a_damaged_checkpoint_is_passed_over(cli: Cli, undisturbed: Path) -> Non
     assert any(one.startswith(f"checkpoint {newest.stem} was passed over") for one in record_of(run)["data"]["about"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR2"), reason="this system has no SIGUSR2")
-@pytest.mark.parametrize("name", [pytest.param("SIGUSR2", marks=pytest.mark.slow), "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGUSR2", "SIGTERM"])
 def test_a_run_asked_to_stop_keeps_where_it_was(cli: Cli, undisturbed: Path, name: str) -> None:
     def ask(process: Any, worker: int) -> None:
         process.send_signal(getattr(signal, name))

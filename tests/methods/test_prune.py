@@ -192,6 +192,7 @@ def accuracies(store: Path) -> Accuracies:
     return Accuracies(store)
 
 
+@pytest.mark.slow
 def test_chance_loses_clearly_to_magnitude(accuracies: Accuracies) -> None:
     chance, size = (
         accuracies(f"pruner={one}", "sparsity=0.9", "method.finetune=0", "pruner.scope=layer")
@@ -204,6 +205,7 @@ def test_chance_loses_clearly_to_magnitude(accuracies: Accuracies) -> None:
     assert accuracy_difference(chance, size).difference.low > 0  # pyright: ignore[reportOptionalOperand]
 
 
+@pytest.mark.slow
 def test_gradually_is_at_least_as_good_as_at_once(accuracies: Accuracies) -> None:
     at_once, gradually = (
         accuracies("sparsity=0.95", f"method.pace={one}", "method.finetune=1") for one in ("one_shot", "gradual")
@@ -309,6 +311,7 @@ def test_validation_is_of_the_weights_that_are_kept(lenet: Made) -> None:
     assert made.metric("validation/accuracy") == pytest.approx(float(right))
 
 
+@pytest.mark.slow
 def test_blocks_that_are_computed_again_are_pruned_as_others_are(vit: Made) -> None:
     for pruner in ("structured_taylor", "layer_drop"):
         made = pruned(vit, VIT, f"pruner={pruner}", "sparsity=0.5", "train.recompute=true")

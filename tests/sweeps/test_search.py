@@ -80,6 +80,7 @@ def test_a_trial_that_diverges_is_a_record_and_ends_nothing(cli: Cli, file: str)
     assert "failed: diverged: " in done.stderr
 
 
+@pytest.mark.slow
 def test_hopeless_trials_are_records_and_not_run_again(cli: Cli, file: str) -> None:
     typed = ("run", "-m", file, *QUIET, "sweep.stopper=successive_halving", "sweep.spared=1", "budget.steps=40")
     typed += (
@@ -105,6 +106,7 @@ def test_hopeless_trials_are_records_and_not_run_again(cli: Cli, file: str) -> N
     assert f"3 trials, {len(stopped)} stopped early; in" in again.stdout
 
 
+@pytest.mark.slow
 def test_several_objectives_and_a_constraint(cli: Cli, file: str) -> None:
     asked = ("sweep.objectives=[validation/accuracy,size/parameters]", "sweep.constraints='size/parameters <= 20000'")
     done = cli("run", "-m", file, *QUIET, "model=nano,tiny", "optimizer.lr=0.01", *asked, "sweep.sampler=brute_force")

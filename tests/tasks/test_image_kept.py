@@ -117,6 +117,7 @@ def test_the_bound_holds_for_data_and_models_together(tmp_path: Path, store: Pat
     assert len(kept(store)) == 1
 
 
+@pytest.mark.slow
 def test_runs_take_what_is_kept_and_the_command_clears_it(cli: Cli, tmp_path: Path) -> None:
     given = write_folder(tmp_path / "pets")
     read_kept(cli.store, given, None)
