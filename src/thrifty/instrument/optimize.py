@@ -268,7 +268,7 @@ class _Search:
             return race.run(self._open)
 
     def _smallest(self, qualifying: Qualifying) -> Standing:
-        sizes = Sizes(self.weights[NO_QUANTIZER], self.baseline, self.weights, self.engine_values, self.device, self.tell)
+        sizes = Sizes(self.baseline, self.weights, self.engine_values, self.device, self.tell)
         size_of, finalists = sizes.file if self.objective == "file" else sizes.memory, []
         for one in self._open:
             if self.remaining() <= 0:

@@ -31,13 +31,12 @@ class Sizes:
     """Tells them of candidates, which are finalists then, or have a reason why not.
 
     Args:
-        dense: its weights.
         baseline: the way in which the dense model predicts.
+        weights: by quantizer.
         engines: values by name.
         tell: receives a sentence on what is being done.
     """
 
-    dense: Weights
     baseline: Standing
     weights: Mapping[str, Weights]
     engines: Mapping[str, dict[str, Any]]
@@ -46,7 +45,8 @@ class Sizes:
 
     def file(self, one: Standing) -> bool:
         """Counted."""
-        one.ratio = Interval(file_mib(self.weights[one.candidate.quantizer]) / file_mib(self.dense))
+        dense, its = (file_mib(self.weights[each.candidate.quantizer]) for each in (self.baseline, one))
+        one.ratio = Interval(its / dense)
         one.status = "finalist"
         return True
 
@@ -54,7 +54,7 @@ class Sizes:
         """Measured, in pairs of lean processes; says whether it could be."""
         self.tell(f"measuring memory: {one.candidate.name}")
         begin = time.perf_counter()
-        runs = self._run(self.dense, self.baseline), self._run(self.weights[one.candidate.quantizer], one)
+        runs = self._run(self.baseline), self._run(one)
         try:
             comparison = LeanPairs(runs, [_MEMORY], _MEMORY_PAIRS).found(_MEMORY).comparison
             assert comparison is not None
@@ -64,9 +64,10 @@ class Sizes:
         one.seconds += time.perf_counter() - begin
         return one.ratio is not None
 
-    def _run(self, weights: Weights, one: Standing) -> Run:
+    def _run(self, one: Standing) -> Run:
         """A run as a candidate would execute it."""
-        record = read_record(weights.path)
+        path = self.weights[one.candidate.quantizer].path
+        record = read_record(path)
         config = {**record["config"], "engine": self.engines[one.candidate.engine]}
         environment = {**record["environment"], "threads": one.candidate.threads, "device": self.device}
-        return Run(weights.path, {**record, "config": config, "environment": environment})
+        return Run(path, {**record, "config": config, "environment": environment})
